@@ -1,0 +1,1 @@
+"""The component repository: contracts, registry and the components themselves."""

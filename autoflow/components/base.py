@@ -1,0 +1,272 @@
+"""The contracts of the three component roles: feature extraction, concatenation and classification.
+
+A component is a frozen dataclass whose fields are its hyperparameters; fitting returns another value that
+holds what was learned as plain NumPy arrays and can express itself as TensorFlow ops. Nothing here imports
+TensorFlow, Keras, scikit-learn or LightGBM: components import them inside the methods that need them, so
+that declaring and drawing stay cheap and trees never wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+import numpy as np
+
+from autoflow.data.schema import ColumnKind, DataProfile
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Component(ABC):
+    """A named part of a pipeline; its fields are its hyperparameters and its defaults a good first trial.
+
+    Fields are `int`, `float`, `bool`, `str` or tuples of them, so that a component goes to JSON and back.
+    """
+
+    @classmethod
+    @abstractmethod
+    def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
+        """Draws one component from its search space.
+
+        Costs microseconds, makes no tensor and depends on `hp` and `profile` only. Names are the field
+        names; the caller opens a name scope. Defaults passed to `hp` are the field defaults (or a better
+        first guess for this profile).
+
+        Args:
+            hp: asking for a value declares it.
+            profile: for a feature extractor restricted to its own columns; otherwise of the whole table.
+        """
+
+    @classmethod
+    def supports(cls, profile: DataProfile) -> bool:
+        """Tells whether the component is worth trying on data of this shape (rows, columns, classes)."""
+        return True
+
+
+class LookupTables(Protocol):
+    """Makes hash tables that live as long as the exported model."""
+
+    def table(
+        self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
+    ) -> tf.lookup.StaticHashTable:
+        """Returns a static table from distinct strings to int64; unknown keys give `default`."""
+
+
+# --- feature extraction ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FeatureExtractor(Component):
+    """Turns the columns of one pipeline node, all of kinds in `accepts`, into numbers.
+
+    Column values reach an extractor as one array with a column each (see `autoflow.data.values`):
+
+    - numeric, boolean and datetime columns: `float64[n, k]`, NaN where missing (booleans 0 or 1, datetimes
+      seconds since 1970-01-01);
+    - categorical and text columns: `object[n, k]` of `str`, `""` where missing.
+
+    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8).
+    """
+
+    accepts: ClassVar[frozenset[ColumnKind]]
+    trainable: ClassVar[bool] = False
+    """Whether a part of it trains with the classifier; only neural classifiers can use such a one."""
+
+    @abstractmethod
+    def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
+        """Learns vocabularies, means and the like from training rows.
+
+        Args:
+            values: as in the class docstring.
+            seed: for whatever is random; the same seed and values give the same result.
+        """
+
+
+class FittedExtractor(ABC):
+    """What an extractor learned: NumPy arrays and strings only, so that it pickles and needs no TensorFlow.
+
+    `transform` and `graph` are the same function, once for training in NumPy and once for serving in
+    TensorFlow; the contract checks compare them on every component.
+    """
+
+    @property
+    @abstractmethod
+    def widths(self) -> tuple[int, ...]:
+        """Number of prepared features that each source column yields; their sum is the output width."""
+
+    @abstractmethod
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` codes where trainable).
+
+        Handles missing values and unseen categories; rows do not influence each other.
+        """
+
+    @abstractmethod
+    def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
+        """Returns the same as `transform` as a tensor, built from core TensorFlow ops.
+
+        Called while a `tf.function` is traced, with an unknown batch dimension (1 must work). Arrays go in
+        as constants; a lookup table is a resource that the export has to keep, so it is asked from `tables`.
+        """
+
+    def layer(self) -> keras.layers.Layer | None:
+        """Returns a new trainable Keras layer from prepared features to `float32[B, sum(layer_widths)]`.
+
+        None where nothing is trained: then the prepared features are used as they are.
+        """
+        return None
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """As `widths`, after the trainable layer."""
+        return self.widths
+
+
+# --- concatenation -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Concatenation(Component):
+    """Merges the features of all nodes into one vector a row."""
+
+    trainable: ClassVar[bool] = True
+    """False for plain concatenation, the only kind that trees and linear models take."""
+
+    @abstractmethod
+    def layer(self, widths: Sequence[Sequence[int]]) -> keras.layers.Layer:
+        """Returns a new Keras layer that merges a list of `float32[B, sum(widths[i])]` to `float32[B, d]`.
+
+        Args:
+            widths: for each node, the number of features of each of its source columns: the place of
+                every raw column in the inputs. A projection per raw column is possible with it.
+        """
+
+
+# --- classification ----------------------------------------------------------------------------------
+
+
+class HopelessTrial(Exception):
+    """Raised inside a fit whose validation loss can no longer become competitive."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What a fit may know about its surroundings.
+
+    Args:
+        num_classes: number of classes; labels are `0 .. num_classes - 1`, and some may be absent.
+        seed: for whatever is random.
+        num_threads: threads that the fit may use.
+        seconds: time the fit should take at most; it returns its best state so far when they are over.
+        iterations: rounds or epochs to train exactly, without looking at validation rows (a refit);
+            None to find the number by early stopping.
+        hopeless_loss: validation log-loss above which a fit that has used a third of its iterations is
+            given up.
+    """
+
+    num_classes: int
+    seed: int = 0
+    num_threads: int = 1
+    seconds: float = float("inf")
+    iterations: int | None = None
+    hopeless_loss: float = float("inf")
+    started: float = field(default_factory=time.monotonic)
+
+    def out_of_time(self) -> bool:
+        """Tells whether the fit should return what it has."""
+        return time.monotonic() - self.started > self.seconds
+
+    def report(self, progress: float, validation_loss: float) -> None:
+        """Gives up the fit with HopelessTrial where it cannot catch up.
+
+        Args:
+            progress: share of the planned iterations done, 0 to 1.
+            validation_loss: present log-loss on validation rows.
+        """
+        if progress >= 1 / 3 and not validation_loss <= self.hopeless_loss:
+            raise HopelessTrial(
+                f"validation log-loss {validation_loss:.4g} after {progress:.0%} of the iterations, "
+                f"hopeless beyond {self.hopeless_loss:.4g}"
+            )
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """Rows for a classifier: features `float32[n, d]` and labels `int32[n]`."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Classifier(Component):
+    """Fits on merged features and yields class probabilities: a `MatrixClassifier` or a `NeuralClassifier`."""
+
+
+@dataclass(frozen=True)
+class MatrixClassifier(Classifier):
+    """A classifier that fits on a finished feature matrix: trees, linear models, neighbours."""
+
+    @abstractmethod
+    def fit(
+        self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
+    ) -> FittedClassifier:
+        """Fits on training rows.
+
+        Args:
+            train: training rows; every class may have few or no rows.
+            validation: rows for early stopping only; None in a refit.
+            context: classes, seed, threads, time and number of iterations.
+
+        Raises:
+            HopelessTrial: where `context.report` gives the fit up.
+        """
+
+
+class FittedClassifier(ABC):
+    """A fitted matrix classifier: NumPy arrays and strings only, so that it pickles without its library."""
+
+    iterations: int | None = None
+    """Rounds or epochs that the fit settled on, for a refit on more rows; None where there are none."""
+
+    @abstractmethod
+    def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Returns `float32[n, num_classes]` that sum to 1, without TensorFlow."""
+
+    @abstractmethod
+    def graph(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns the same from `tf.float32[B, d]` as core TensorFlow ops, equal to 1e-5."""
+
+
+@dataclass(frozen=True)
+class NeuralClassifier(Classifier):
+    """A classifier that is a Keras network and trains together with extractor and concatenation layers.
+
+    The fields below are the training recipe that every network shares; `autoflow.pipeline.training` reads
+    them.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 256
+    max_epochs: int = 60
+    patience: int = 8
+    label_smoothing: float = 0.0
+
+    @abstractmethod
+    def body(self, width: int, num_classes: int, seed: int) -> keras.layers.Layer:
+        """Returns a new Keras layer from fused features `float32[B, width]` to logits `[B, num_classes]`.
+
+        Args:
+            width: number of fused features.
+            num_classes: number of logits.
+            seed: for initialisers and dropout.
+        """

@@ -1,0 +1,1 @@
+"""Registered feature extraction components, one a file; the file carries the component's public name."""

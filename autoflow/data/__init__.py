@@ -1,0 +1,1 @@
+"""Reading tables, guessing column kinds, checking and splitting."""

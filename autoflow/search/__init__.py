@@ -1,0 +1,1 @@
+"""The search: space, sampler, workers, study and ledger."""
