@@ -210,6 +210,9 @@ class LabelledFeatures:
 class Classifier(Component):
     """Fits on merged features and yields class probabilities: a `MatrixClassifier` or a `NeuralClassifier`."""
 
+    baseline: ClassVar[bool] = False
+    """Whether it ignores the features on purpose, to show what any other classifier has to beat."""
+
 
 @dataclass(frozen=True)
 class MatrixClassifier(Classifier):

@@ -38,11 +38,13 @@ class Column:
         name: the raw header.
         kind: what the column means.
         raw_type: type of the raw value. Numbers are float32, or float64 where the training values do not
-            fit float32 exactly enough (integers past 2^24); everything else is a string.
+            fit float32 exactly enough (integers past 2^24); everything else is a string, numbers that are
+            written with a unit or a decimal comma included.
         reason: why the kind was chosen, in plain words.
         datetime_format: name of the format in `autoflow.data.datetimes`; empty for other kinds.
         true_values: for booleans held as strings, the spellings of true (compared after stripping).
         false_values: likewise of false. Any other spelling is missing.
+        number_format: for numbers held as strings, the name of the format in `autoflow.data.numbers`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Column:
     datetime_format: str = ""
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
+    number_format: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,218 @@
+"""`ModelBuilder`, the Python API: scikit-learn's manners around one run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from autoflow.budget import format_duration, parse_duration
+from autoflow.components.discovery import ComponentFile
+from autoflow.errors import NoModelError, UsageError
+from autoflow.run import RunReport, RunSettings, execute
+
+if TYPE_CHECKING:
+    from autoflow.search.events import Event
+    from autoflow.serving.predictor import Predictor
+
+_LABEL_OF_Y = "label"
+
+
+class ModelBuilder:
+    """Builds a classifier from a labelled table and exports it as a TensorFlow SavedModel.
+
+    The constructor stores its arguments; `fit` does the work. After it: `classes_`, `leaderboard_`,
+    `report_`, `model_path_`, `warnings_`.
+
+    Args:
+        label: name of the label column; None to find it by name, else the last column.
+        time_budget: for everything, such as `"90s"`, `"5m"`, `"1h30m"`, or seconds as a number.
+        metric: what ranks trials: `log_loss`, `accuracy`, `balanced_accuracy`, `roc_auc` or `f1`.
+        max_trials: trials in all; None for as many as fit in the time.
+        output: run folder; None for a new temporary folder, which lives as long as this process.
+        seed: the same seed, machine, number of workers and of trials give the same leaderboard.
+        workers: trials side by side; None for one a core.
+        ray_address: a Ray cluster to join; None for this machine.
+        components: files with components of your own.
+
+    >>> builder = ModelBuilder(label="species", time_budget="1m")
+    >>> builder
+    ModelBuilder(label='species', time_budget='1m', metric='log_loss')
+    """
+
+    def __init__(
+        self,
+        label: str | None = None,
+        *,
+        time_budget: str | float = "5m",
+        metric: str = "log_loss",
+        max_trials: int | None = None,
+        output: str | Path | None = None,
+        seed: int = 0,
+        workers: int | None = None,
+        ray_address: str | None = None,
+        components: Sequence[str | Path] = (),
+    ) -> None:
+        self.label = label
+        self.time_budget = time_budget
+        self.metric = metric
+        self.max_trials = max_trials
+        self.output = output
+        self.seed = seed
+        self.workers = workers
+        self.ray_address = ray_address
+        self.components = components
+
+    def fit(
+        self,
+        data: str | Path | pd.DataFrame,
+        y: Sequence[object] | np.ndarray | pd.Series | None = None,
+        *,
+        observer: Callable[[Event], None] | None = None,
+    ) -> ModelBuilder:
+        """Searches and exports the best model.
+
+        Args:
+            data: a file (CSV, TSV, JSON lines, Parquet) or data frame that holds the label; or, with `y`,
+                the features alone.
+            y: one label a row; None where `data` holds them.
+            observer: is called with every event of the run, to show progress.
+
+        Returns:
+            This object.
+
+        Raises:
+            AutoFlowError: see `autoflow.errors`; the message says what to do.
+        """
+        table, label = (data, self.label) if y is None else _joined(data, y)
+        source = str(data) if isinstance(data, str | Path) else "data frame"
+        output = Path(self.output) if self.output is not None else self._temporary_folder()
+        settings = RunSettings(
+            output=output,
+            label=label,
+            seconds=parse_duration(self.time_budget),
+            max_trials=self.max_trials,
+            metric=self.metric,
+            seed=self.seed,
+            workers=self.workers,
+            ray_address=self.ray_address,
+            component_files=tuple(ComponentFile.read(Path(path)) for path in self.components),
+            source=source,
+        )
+        self.report_: RunReport = execute(table, settings, observer or _ignore)
+        self._predictor: Predictor | None = None
+        return self
+
+    @property
+    def model_path_(self) -> Path:
+        """The exported version folder."""
+        return self._fitted_report().model.folder
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The class labels in their original type, in the order of `predict_proba`."""
+        return self._model().classes_
+
+    @property
+    def leaderboard_(self) -> pd.DataFrame:
+        """All trials, the best first."""
+        return pd.DataFrame(list(self._fitted_report().rows))
+
+    @property
+    def warnings_(self) -> tuple[str, ...]:
+        """What deserves a look in the data, in plain words."""
+        return self._fitted_report().warnings
+
+    def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
+        """Returns one label a row, in the original type, from the exported model."""
+        return self._model().predict(data)
+
+    def predict_proba(self, data: str | Path | pd.DataFrame) -> np.ndarray:
+        """Returns `float32[n, num_classes]`, columns in the order of `classes_`."""
+        return self._model().predict_proba(data)
+
+    def score(
+        self,
+        data: str | Path | pd.DataFrame,
+        y: Sequence[object] | np.ndarray | pd.Series | None = None,
+    ) -> float:
+        """Returns the accuracy on labelled rows, as scikit-learn's classifiers do.
+
+        Args:
+            data: as in `fit`.
+            y: as in `fit`.
+        """
+        table = data if y is None else _joined(data, y, name=self._model().label)[0]
+        return self._model().evaluate(table).accuracy
+
+    def export(self, path: str | Path) -> Path:
+        """Copies the exported version folder and returns where it is.
+
+        Args:
+            path: a new folder. For TensorFlow Serving, end it in an integer, such as `models/shop/1`.
+
+        Raises:
+            UsageError: the folder exists.
+        """
+        target = Path(path)
+        if target.exists():
+            raise UsageError(f"{target} exists; name a new folder, such as {target / '1'}")
+        shutil.copytree(self.model_path_, target)
+        return target
+
+    def _fitted_report(self) -> RunReport:
+        if "report_" not in vars(self):
+            raise NoModelError("this ModelBuilder is not fitted yet; call fit first")
+        return self.report_
+
+    def _model(self) -> Predictor:
+        from autoflow.serving.predictor import load
+
+        folder = self.model_path_
+        if self._predictor is None:
+            self._predictor = load(folder)
+        return self._predictor
+
+    def _temporary_folder(self) -> Path:
+        self._temporary = tempfile.TemporaryDirectory(prefix="autoflow-run-")
+        return Path(self._temporary.name)
+
+    def __repr__(self) -> str:
+        return f"ModelBuilder(label={self.label!r}, time_budget={self.time_budget!r}, metric={self.metric!r})"
+
+    def _repr_html_(self) -> str:
+        if "report_" not in vars(self):
+            return f"<code>{escape(repr(self))}</code>, not fitted"
+        report = self.report_
+        title = (
+            f"<b>{escape(str(report.model.trial.spec))}</b><br>{escape(report.metric)} "
+            f"{report.model.trial.score:.4f} on held-out rows, {len(report.rows)} trials in "
+            f"{escape(format_duration(report.seconds))}<br>{escape(str(report.model.folder))}"
+        )
+        return title + self.leaderboard_.head(10).to_html(index=False, escape=True)
+
+
+def _joined(
+    features: str | Path | pd.DataFrame, y: Sequence[object] | np.ndarray | pd.Series, name: str = ""
+) -> tuple[pd.DataFrame, str]:
+    """Returns features and labels as one frame, and the name of its label column."""
+    if isinstance(features, str | Path):
+        raise UsageError("fit(X, y) takes X as a data frame; a file must hold the label itself")
+    frame = pd.DataFrame(features)
+    labels = pd.Series(y).to_numpy()
+    if len(labels) != len(frame):
+        raise UsageError(f"X has {len(frame)} rows and y {len(labels)}; they must be the same rows in the same order")
+    name = name or str(getattr(y, "name", None) or _LABEL_OF_Y)
+    while name in frame.columns:
+        name += "_"
+    return frame.assign(**{name: labels}), name
+
+
+def _ignore(event: Event) -> None:
+    """Shows nothing."""

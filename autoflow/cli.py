@@ -1,0 +1,279 @@
+"""The command line: parse, call one function, print. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from autoflow.errors import AutoFlowError, UsageError
+
+if TYPE_CHECKING:
+    from autoflow.run import RunReport
+
+app = typer.Typer(
+    name="autoflow",
+    help="Builds a classifier from a labelled table and exports it as one TensorFlow SavedModel for raw rows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_INTERRUPTED = {0: 0, 1: 129, 2: 130, 15: 143}
+
+Data = Annotated[Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, also .gz", metavar="DATA")]
+Model = Annotated[Path, typer.Argument(help="run folder or exported version folder", metavar="MODEL")]
+Label = Annotated[str | None, typer.Option(help="label column [found by its name, else the last]", metavar="COLUMN")]
+Encoding = Annotated[str | None, typer.Option(help="of text files, such as latin-1 [UTF-8]", metavar="NAME")]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+
+
+def main() -> None:
+    """Entry point of the `autoflow` command."""
+    app()
+
+
+def _reporting(command: Callable[..., int]) -> Callable[..., None]:
+    """Turns what a command raises into a line and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **options: Any) -> None:
+        try:
+            code = command(*args, **options)
+        except AutoFlowError as error:
+            code = error.exit_code
+            _complain(str(error), debug=options.get("debug", False))
+        except KeyboardInterrupt:
+            code = 130
+            _complain("interrupted; repeat the same command to go on", debug=False)
+        except BrokenPipeError:  # the reader of our output has seen enough
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            code = 0
+        except MemoryError:
+            code = 5
+            _complain("this machine has too little memory for that table", debug=options.get("debug", False))
+        except Exception as error:
+            code = 70
+            debug = options.get("debug", False)
+            hint = "" if debug else "; repeat it with --debug and send us what it prints"
+            _complain(f"a bug in AutoFlow: {type(error).__name__}: {error}{hint}", debug=debug)
+        raise typer.Exit(code)
+
+    return wrapped
+
+
+def _complain(message: str, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+@_reporting
+def fit(
+    data: Data,
+    label: Label = None,
+    time_budget: Annotated[str, typer.Option(help="for everything, such as 90s, 5m, 1h30m")] = "5m",
+    max_trials: Annotated[int | None, typer.Option(min=1, help="trials in all", metavar="N")] = None,
+    metric: Annotated[str, typer.Option(help="log_loss, accuracy, balanced_accuracy, roc_auc or f1")] = "log_loss",
+    output: Annotated[Path | None, typer.Option(help="run folder [<table>-autoflow]", metavar="DIR")] = None,
+    seed: Annotated[int, typer.Option(help="makes a run repeatable")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="trials side by side [one a core]", metavar="N")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Ray cluster to join", metavar="ADDRESS")] = None,
+    components: Annotated[list[Path] | None, typer.Option(help="components of your own", metavar="FILE.py")] = None,
+    test: Annotated[Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")] = None,
+    encoding: Encoding = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
+    debug: Debug = False,
+) -> int:
+    """Search for the best model of a labelled table and export it."""
+    from autoflow.budget import Budget, parse_duration
+    from autoflow.components.discovery import ComponentFile
+    from autoflow.report.live import LiveView
+    from autoflow.run import RunSettings, default_output, execute
+    from autoflow.serving.predictor import load
+
+    settings = RunSettings(
+        output=output or default_output(str(data)),
+        label=label,
+        seconds=parse_duration(time_budget),
+        max_trials=max_trials,
+        metric=metric,
+        seed=seed,
+        workers=workers,
+        ray_address=ray_address,
+        component_files=tuple(ComponentFile.read(path) for path in components or []),
+        encoding=encoding,
+        source=str(data),
+    )
+    console = Console(highlight=False)
+    started = Budget.since_process_start(settings.seconds).started
+    view = LiveView(console, seconds=settings.seconds, started=started, metric=metric, quiet=quiet)
+    with view:
+        report = execute(data, settings, view)
+    if quiet:
+        console.print(str(report.model.folder), soft_wrap=True)
+    else:
+        _show_report(console, report)
+    if test is not None:
+        _show_scores(console, load(report.model.folder).evaluate(test, encoding=encoding).to_json(), f"on {test}")
+    return _INTERRUPTED.get(report.signal_number, 128 + report.signal_number)
+
+
+@app.command()
+@_reporting
+def predict(
+    model: Model,
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help=".csv or .parquet [standard output]", metavar="FILE")] = None,
+    encoding: Encoding = None,
+    debug: Debug = False,
+) -> int:
+    """Write the label and the score of every class for each row."""
+    from autoflow.serving.predictor import load
+    from autoflow.serving.tables import write_table
+
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"--output {output} must end in .csv or .parquet")
+    predictor = load(model)
+    table = predictor.predict_table(data, encoding=encoding)
+    for warning in predictor.warnings_:
+        Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+    write_table(table, output)
+    if output is not None:
+        Console(highlight=False).print(f"{len(table)} rows written to {escape(str(output))}", soft_wrap=True)
+    return 0
+
+
+@app.command()
+@_reporting
+def evaluate(
+    model: Model,
+    data: Data,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    encoding: Encoding = None,
+    debug: Debug = False,
+) -> int:
+    """Score an exported model on a labelled table."""
+    import json
+
+    from autoflow.serving.predictor import load
+
+    scores = load(model).evaluate(data, encoding=encoding).to_json()
+    if as_json:
+        typer.echo(json.dumps(scores, ensure_ascii=False))
+    else:
+        _show_scores(Console(highlight=False), scores, f"on {data}")
+    return 0
+
+
+@app.command()
+@_reporting
+def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Debug = False) -> int:
+    """Show what AutoFlow sees in a table and whether it would accept it."""
+    from autoflow.data.dataset import load_dataset
+    from autoflow.data.split import describe_folds, make_folds
+
+    dataset, notes, warnings = load_dataset(data, label=label, encoding=encoding)
+    schema = dataset.schema
+    console = Console(highlight=False)
+    console.print(f"{dataset.num_rows} rows in {escape(dataset.name)}", soft_wrap=True)
+    for note in notes:
+        console.print(escape(note), soft_wrap=True)
+    rows = [(column.name, column.kind.value, column.reason) for column in schema.columns]
+    rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
+    _show_table(console, ("column", "kind", "why"), rows)
+    classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
+    console.print(f"label '{escape(schema.label)}' ({escape(schema.label_reason)}): {len(schema.classes)} classes: {escape(classes)}")
+    folds = make_folds(dataset.labels, feature_keys=dataset.feature_keys(), seed=0)
+    console.print(f"models would be scored by {describe_folds(folds)}")
+    for warning in warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print("AutoFlow accepts this table.")
+    return 0
+
+
+@app.command()
+@_reporting
+def components(
+    role: Annotated[str | None, typer.Argument(help="feature_extraction, concatenation or classification")] = None,
+    files: Annotated[list[Path] | None, typer.Option("--components", help="components of your own", metavar="FILE.py")] = None,
+    debug: Debug = False,
+) -> int:
+    """List the component repository with hyperparameters, ranges and defaults."""
+    from autoflow.components.discovery import ComponentFile
+    from autoflow.report.catalogue import catalogue
+
+    console = Console(highlight=False)
+    for entry in catalogue(role, tuple(ComponentFile.read(path) for path in files or [])):
+        accepts = f" of {', '.join(entry.accepts)} columns" if entry.accepts else ""
+        console.print(f"\n[bold]{escape(entry.name)}[/bold]  {entry.role}{accepts}")
+        console.print(f"  {escape(entry.summary)}", soft_wrap=True)
+        for parameter in entry.hyperparameters:
+            console.print(f"    {escape(parameter)}", soft_wrap=True)
+    return 0
+
+
+def _show_report(console: Console, report: RunReport) -> None:
+    from autoflow.budget import format_duration
+
+    model = report.model
+    console.print(f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)")
+    ranked = [row for row in report.rows if row.rank][:8]
+    _show_table(
+        console,
+        ("rank", "trial", report.metric, "seconds", "classifier", "features"),
+        [(str(r.rank), str(r.trial), f"{r.score:.4f}", f"{r.seconds:.1f}", r.classifier, r.features) for r in ranked],
+    )
+    how = "fitted on all rows" if model.refitted else "as it was scored"
+    console.print(f"\n[bold]Model[/bold] {escape(str(model.folder))}", soft_wrap=True)
+    console.print(f"  {escape(str(model.trial.spec))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
+    checked = model.verification
+    console.print(f"  {escape(checked.message)}; one row takes {checked.row_ms:.2f} ms", soft_wrap=True)
+    _show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
+    folder = escape(str(model.folder))
+    console.print("\n[bold]Next[/bold]")
+    console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
+    served = escape(str(model.folder.parent.resolve()))
+    console.print(f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}", soft_wrap=True)
+    if report.signal_number:
+        console.print("  interrupted: repeat the same command to go on with the search")
+    for warning in report.warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"finished in {format_duration(report.seconds)}; everything is in {escape(str(report.folder))}", soft_wrap=True)
+
+
+def _show_scores(console: Console, scores: Any, where: str) -> None:
+    figures = {name: value for name, value in scores.items() if isinstance(value, float)}
+    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    console.print(f"  {text} ({escape(where)}, {scores['num_rows']} rows)", soft_wrap=True)
+    classes, confusion = scores.get("classes"), scores.get("confusion")
+    if confusion and len(classes) <= 12:
+        rows = [(name, *(str(count) for count in row)) for name, row in zip(classes, confusion, strict=True)]
+        _show_table(console, ("true \\ predicted", *classes), rows)
+
+
+def _show_table(console: Console, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for position, name in enumerate(header):
+        table.add_column(escape(name), overflow="fold", min_width=min(24, max([len(name), *(len(row[position]) for row in rows)])))
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main()

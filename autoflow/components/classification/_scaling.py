@@ -1,0 +1,53 @@
+"""Standardisation for classifiers that compare features with each other: linear models and neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_LIMIT = 10.0
+"""Standard deviations beyond which a value is an outlier and is cut off."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Shift and scale of each feature, then a cut at ten standard deviations.
+
+    Args:
+        shift: `float32[d]`.
+        scale: `float32[d]`, what the shifted feature is multiplied by.
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray) -> Scaling:
+        """Returns the scaling of training rows `float32[n, d]`; constant features become 0."""
+        mean = features.mean(axis=0, dtype=np.float64)
+        deviation = features.std(axis=0, dtype=np.float64)
+        low, high = features.min(axis=0).astype(np.float64), features.max(axis=0).astype(np.float64)
+        two_valued = ((features == low.astype(np.float32)) | (features == high.astype(np.float32))).all(
+            axis=0
+        )
+        # a flag that is set in few rows must not become a giant that a penalty cannot hold
+        deviation = np.where(two_valued, np.maximum(deviation, 0.1 * (high - low)), deviation)
+        varies = (high > low) & (deviation > 1e-12 * np.maximum(np.abs(low), np.abs(high)))
+        scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
+        return cls(mean.astype(np.float32), np.minimum(scale, 1e30).astype(np.float32))
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Returns `float32[n, d]`."""
+        return np.clip((features - self.shift) * self.scale, -_LIMIT, _LIMIT)
+
+    def graph(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns the same as `transform` for `tf.float32[B, d]`."""
+        import tensorflow as tf
+
+        scaled = (features - tf.constant(self.shift)) * tf.constant(self.scale)
+        return tf.clip_by_value(scaled, -_LIMIT, _LIMIT)

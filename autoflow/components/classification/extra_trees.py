@@ -1,0 +1,76 @@
+"""Extremely randomised trees, bounded in size so that they can be exported whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from autoflow.components.base import FitContext, LabelledFeatures, MatrixClassifier
+from autoflow.components.classification._forests import MAX_DEPTH, FittedForest, grow
+from autoflow.components.registry import register
+from autoflow.data.schema import DataProfile
+
+if TYPE_CHECKING:
+    import keras_tuner
+    from sklearn.ensemble import ExtraTreesClassifier
+
+
+@register
+@dataclass(frozen=True)
+class ExtraTrees(MatrixClassifier):
+    """Trees on all rows with random thresholds at each split (Geurts et al. 2006), leaves smoothed.
+
+    Args:
+        num_trees: trees, 10 to 1,000; fewer where time runs out.
+        min_samples_leaf: training rows in a leaf at least, 1 or more.
+        column_share: share of columns tried at each split, above 0 to 1; 0 for the square root of their
+            number.
+        criterion: `"gini"` or `"entropy"`.
+        smoothing: rows' worth of weight of the class shares in every leaf, 0 or more.
+    """
+
+    num_trees: int = 200
+    min_samples_leaf: int = 2
+    column_share: float = 0.0
+    criterion: str = "gini"
+    smoothing: float = 0.5
+
+    @classmethod
+    def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
+        """Draws leaf size, columns a split and criterion; fewer trees for many classes or rows."""
+        large = profile.num_rows * profile.num_classes > 300_000
+        return cls(
+            num_trees=100 if large else cls.num_trees,
+            min_samples_leaf=hp.Int("min_samples_leaf", 1, 32, sampling="log", default=cls.min_samples_leaf),
+            column_share=hp.Choice("column_share", [0.0, 0.15, 0.3, 0.5, 0.8], default=cls.column_share),
+            criterion=hp.Choice("criterion", ["gini", "entropy"], default=cls.criterion),
+            smoothing=hp.Float("smoothing", 0.05, 5.0, sampling="log", default=cls.smoothing),
+        )
+
+    def fit(
+        self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
+    ) -> FittedForest:
+        """Grows the trees; validation rows only tell whether the fit is hopeless."""
+        from sklearn.ensemble import ExtraTreesClassifier
+
+        def make(max_leaf_nodes: int | None) -> ExtraTreesClassifier:
+            return ExtraTreesClassifier(
+                criterion=self.criterion,
+                min_samples_leaf=self.min_samples_leaf,
+                max_features=self.column_share or "sqrt",
+                max_depth=MAX_DEPTH,
+                max_leaf_nodes=max_leaf_nodes,
+                warm_start=True,
+                random_state=context.seed,
+                n_jobs=context.num_threads,
+            )
+
+        return grow(
+            make,
+            num_trees=self.num_trees,
+            min_samples_leaf=self.min_samples_leaf,
+            smoothing=self.smoothing,
+            train=train,
+            validation=validation,
+            context=context,
+        )

@@ -1,0 +1,177 @@
+"""Multinomial logistic regression, fitted by L-BFGS in single precision within a time limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
+from autoflow.components.classification._classes import PresentClasses, log_loss, softmax
+from autoflow.components.classification._scaling import Scaling
+from autoflow.components.registry import register
+from autoflow.data.schema import DataProfile
+
+if TYPE_CHECKING:
+    import keras_tuner
+    import tensorflow as tf
+
+_CHECK = 5
+"""Iterations between two looks at the validation rows."""
+
+
+@register
+@dataclass(frozen=True)
+class LogisticRegression(MatrixClassifier):
+    """A linear model with softmax and a squared penalty on standardised features.
+
+    The path of L-BFGS (Liu and Nocedal 1989) starts at the class shares and is stopped where validation
+    log-loss no longer falls, which regularises wide tables beside the penalty.
+
+    Args:
+        l2: penalty; the loss is the sum over rows plus `l2 / 2` times the squared weights. 0.001 to 10,000.
+        max_iterations: L-BFGS steps at most, 10 to 1,000.
+        patience: steps without improvement on validation rows after which the fit stops.
+    """
+
+    l2: float = 1.0
+    max_iterations: int = 200
+    patience: int = 20
+
+    @classmethod
+    def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
+        """Draws the penalty; stronger at first for few rows."""
+        default = 10.0 if profile.num_rows < 2000 else cls.l2
+        return cls(l2=hp.Float("l2", 1e-2, 1e4, sampling="log", default=default))
+
+    def fit(
+        self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
+    ) -> FittedLogisticRegression:
+        """Minimises penalised log-loss; threads of the linear algebra are limited to the context's."""
+        from threadpoolctl import threadpool_limits
+
+        classes = PresentClasses.of(train.labels, context.num_classes)
+        scaling = Scaling.fit(train.features)
+        path = _Path(classes, scaling, validation if context.iterations is None else None, self, context)
+        with threadpool_limits(context.num_threads):
+            path.follow(scaling.transform(train.features), classes.positions(train.labels))
+        weights, intercepts = path.best
+        return FittedLogisticRegression(
+            scaling, weights, intercepts, classes.spread(), max(1, path.best_step)
+        )
+
+
+class _Path:
+    """The steps of one optimisation: what was best so far, and when to stop."""
+
+    def __init__(
+        self,
+        classes: PresentClasses,
+        scaling: Scaling,
+        validation: LabelledFeatures | None,
+        model: LogisticRegression,
+        context: FitContext,
+    ) -> None:
+        self.model, self.context, self.classes = model, context, classes
+        self.steps = context.iterations or model.max_iterations
+        self.step = self.best_step = 0
+        self.best_loss = float("inf")
+        self.shape = (len(scaling.shift) + 1, len(classes))
+        self.parameters = np.zeros(self.shape)
+        self.parameters[-1] = np.log(classes.shares)
+        self.best = self._split(self.parameters)
+        self.spread = classes.spread()
+        self.held_out = scaling.transform(validation.features) if validation is not None else None
+        self.held_out_labels = validation.labels if validation is not None else None
+
+    def follow(self, features: np.ndarray, labels: np.ndarray) -> None:
+        """Runs the optimiser; the best parameters are in `best`."""
+        from scipy.optimize import minimize
+
+        rows = len(labels)
+        every = np.arange(rows)
+
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            weights, intercepts = self._split(flat.reshape(self.shape))
+            logits = features @ weights + intercepts
+            logits -= logits.max(axis=1, keepdims=True)
+            chosen = logits[every, labels].astype(np.float64)
+            np.exp(logits, out=logits)
+            total = logits.sum(axis=1, keepdims=True)
+            value = float((np.log(total[:, 0], dtype=np.float64) - chosen).mean())
+            logits /= total
+            logits[every, labels] -= 1.0
+            gradient = np.empty(self.shape)
+            gradient[:-1] = features.T @ logits
+            gradient[-1] = logits.sum(axis=0, dtype=np.float64)
+            gradient /= rows
+            gradient[:-1] += self.model.l2 / rows * weights
+            penalty = self.model.l2 / (2 * rows) * float(np.square(weights, dtype=np.float64).sum())
+            return value + penalty, gradient.ravel()
+
+        minimize(
+            loss,
+            self.parameters.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=self._stepped,
+            options={"maxiter": self.steps, "ftol": 1e-7, "gtol": 1e-6, "maxcor": 10},
+        )
+        if self.held_out is None:
+            self.best, self.best_step = self._split(self.parameters), self.step
+        elif self.step % _CHECK:
+            self._check()
+
+    def _stepped(self, flat: np.ndarray) -> None:
+        self.step += 1
+        self.parameters = flat.reshape(self.shape).copy()
+        if self.held_out is not None and self.step % _CHECK == 0:
+            self._check()
+            self.context.report(self.step / self.steps, self.best_loss)
+            if self.step - self.best_step >= self.model.patience:
+                raise StopIteration
+        if self.context.out_of_time():
+            raise StopIteration
+
+    def _check(self) -> None:
+        if self.held_out is None or self.held_out_labels is None:
+            return
+        weights, intercepts = self._split(self.parameters)
+        probabilities = softmax(self.held_out @ weights + intercepts) @ self.spread
+        loss = log_loss(probabilities, self.held_out_labels)
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.best = loss, self.step, (weights, intercepts)
+
+    def _split(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return parameters[:-1].astype(np.float32), parameters[-1].astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLogisticRegression(FittedClassifier):
+    """A linear map to logits.
+
+    Args:
+        scaling: of the features.
+        weights: `float32[d, present]`.
+        intercepts: `float32[present]`.
+        spread: see `PresentClasses.spread`.
+        iterations: L-BFGS steps taken.
+    """
+
+    scaling: Scaling
+    weights: np.ndarray
+    intercepts: np.ndarray
+    spread: np.ndarray
+    iterations: int
+
+    def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Returns the softmax of the linear map."""
+        return softmax(self.scaling.transform(features) @ self.weights + self.intercepts) @ self.spread
+
+    def graph(self, features: tf.Tensor) -> tf.Tensor:
+        """Returns the same as core ops."""
+        import tensorflow as tf
+
+        logits = tf.matmul(self.scaling.graph(features), tf.constant(self.weights))
+        return tf.matmul(tf.nn.softmax(logits + tf.constant(self.intercepts)), tf.constant(self.spread))

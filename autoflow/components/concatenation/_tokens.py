@@ -1,0 +1,71 @@
+"""One learned vector a raw column, whatever the widths of the columns: the ground of the trained merges.
+
+No component and no hyperparameter may enter this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+
+def inputs_of(widths: Sequence[Sequence[int]]) -> list[keras.KerasTensor]:
+    """Returns one symbolic input a node, `float32[B, sum(widths[i])]`."""
+    import keras
+
+    return [keras.Input((int(sum(node)),)) for node in widths]
+
+
+def side_by_side(inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    """Returns the features of all nodes as one tensor."""
+    import keras
+
+    return keras.layers.Concatenate()(inputs) if len(inputs) > 1 else inputs[0]
+
+
+def project(features: keras.KerasTensor, widths: Sequence[int], dimensions: int) -> keras.KerasTensor:
+    """Returns tokens `float32[B, len(widths), dimensions]`: each slice of the features by its own matrix.
+
+    Slices of the same width go through one batched product, so that the number of operations grows with the
+    number of different widths, and no weight is spent on zeros as in a block-diagonal matrix.
+
+    Args:
+        features: `float32[B, sum(widths)]`.
+        widths: sizes of the slices, each 1 or more.
+        dimensions: width of a token.
+    """
+    import keras
+
+    sizes = np.array(widths, np.int64)
+    starts = np.cumsum(sizes) - sizes
+    blocks, columns = [], []
+    for width in np.unique(sizes).tolist():
+        members = np.flatnonzero(sizes == width)
+        places = (starts[members][:, None] + np.arange(width)).ravel()
+        picked = keras.ops.take(features, places, axis=1)
+        slices = keras.layers.Reshape((len(members), width))(picked)
+        spread = keras.initializers.RandomNormal(stddev=width**-0.5)
+        blocks.append(
+            keras.layers.EinsumDense(
+                "bcw,cwd->bcd", (len(members), dimensions), bias_axes="cd", kernel_initializer=spread
+            )(slices)
+        )
+        columns.append(members)
+    if len(blocks) == 1:
+        return blocks[0]
+    return keras.ops.take(
+        keras.layers.Concatenate(axis=1)(blocks), np.argsort(np.concatenate(columns)), axis=1
+    )
+
+
+def flat(widths: Sequence[Sequence[int]]) -> list[int]:
+    """Returns the widths of all raw columns that have features, in order.
+
+    A text column without any word in training, for instance, may have none.
+    """
+    return [int(width) for node in widths for width in node if width > 0]

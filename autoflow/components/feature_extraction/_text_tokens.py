@@ -1,0 +1,197 @@
+"""Texts as numbered words or characters, the same in NumPy and in TensorFlow.
+
+Case and character classes differ between Python and the Unicode library inside TensorFlow. Both sides
+therefore look every code point up in one table that is made here; nothing else decides what a letter is.
+No component and no hyperparameter may enter this file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from autoflow.components.base import LookupTables
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_SPACE = 0x20
+_NUMBER_OF_SPACE = 1
+_IDEOGRAPHS = 0x20000
+_TABLE_END = 0x323B0
+"""Rare Chinese characters end here; code points from here on (tags, private use) count as spaces."""
+
+
+@cache
+def folding(*, words_only: bool) -> np.ndarray:
+    """Returns `int32[_TABLE_END + 1]`: for each code point its lower-case, compatible form.
+
+    Full-width letters become plain ones. White space, control characters and whatever is unassigned become a
+    space; with `words_only` everything but letters, digits and marks does.
+    """
+    table = np.arange(_TABLE_END + 1, dtype=np.int32)
+    for point in range(_IDEOGRAPHS):
+        character = chr(point)
+        folded = unicodedata.normalize("NFKC", character).lower()
+        if len(folded) == 1:
+            character = folded
+        category = unicodedata.category(character)
+        blank = category[0] in "ZC" or (words_only and category[0] not in "LNM")
+        table[point] = _SPACE if blank else ord(character)
+    table[_TABLE_END] = _SPACE
+    return table
+
+
+def _code_points(
+    texts: Sequence[str], max_characters: int, table: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns folded code points of all texts, each between two spaces, and the row of each."""
+    padded = [f" {text[:max_characters]} " for text in texts]
+    lengths = np.fromiter((len(text) for text in padded), np.int64, len(padded))
+    points = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
+    return table[np.minimum(points, _TABLE_END)], np.repeat(np.arange(len(padded)), lengths)
+
+
+def _code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) -> tf.RaggedTensor:
+    import tensorflow as tf
+
+    points = tf.strings.unicode_decode(texts, "UTF-8")[:, :max_characters]
+    space = tf.fill([tf.shape(texts)[0], 1], tf.constant(_SPACE, tf.int32))
+    points = tf.concat([space, points, space], axis=1)
+    return tf.ragged.map_flat_values(lambda flat: tf.gather(table, tf.minimum(flat, _TABLE_END)), points)
+
+
+class Tokens(ABC):
+    """Numbers the tokens of a text from 1 on; 0 is a token that was not kept."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of kept tokens."""
+
+    @abstractmethod
+    def find(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the numbers of all tokens in reading order and the row of each, `int64[t]`."""
+
+    @abstractmethod
+    def find_graph(self, texts: tf.Tensor, tables: LookupTables) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `find`, of `string[B]`."""
+
+
+def _most_frequent(codes: np.ndarray, num_tokens: int, *, min_count: int, limit: int) -> np.ndarray:
+    """Returns the codes of the most frequent tokens in the order of first appearance."""
+    counts = np.bincount(codes, minlength=num_tokens)
+    by_count = np.argsort(-counts, kind="stable")[:limit]
+    frequent = by_count[counts[by_count] >= min_count]
+    return np.sort(frequent if len(frequent) else by_count)
+
+
+@dataclass(frozen=True)
+class WordTokens(Tokens):
+    """Runs of letters, digits and marks in lower case.
+
+    Args:
+        words: kept words; the first has number 1.
+        max_characters: how far a text is read.
+    """
+
+    words: tuple[str, ...]
+    max_characters: int
+
+    @classmethod
+    def learn(cls, texts: Sequence[str], max_characters: int, *, min_count: int, limit: int) -> WordTokens:
+        """Keeps the most frequent words that occur `min_count` times (or all where none does)."""
+        words, _ = cls._split(texts, max_characters)
+        codes, distinct = pd.factorize(words)
+        kept = _most_frequent(codes, len(distinct), min_count=min_count, limit=limit)
+        return cls(tuple(distinct[kept].tolist()), max_characters)
+
+    @property
+    def size(self) -> int:
+        """Number of kept words."""
+        return len(self.words)
+
+    @staticmethod
+    def _split(texts: Sequence[str], max_characters: int) -> tuple[np.ndarray, np.ndarray]:
+        points, rows = _code_points(texts, max_characters, folding(words_only=True))
+        inside = points != _SPACE
+        starts = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
+        words = points.astype(np.uint32).tobytes().decode("utf-32-le").split(" ")
+        return np.array([word for word in words if word], dtype=object), rows[starts]
+
+    def find(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns word numbers and rows."""
+        words, rows = self._split(texts, self.max_characters)
+        index = pd.Index(np.array(self.words, dtype=object), dtype=object)
+        return index.get_indexer(pd.Index(words, dtype=object)).astype(np.int64) + 1, rows
+
+    def find_graph(self, texts: tf.Tensor, tables: LookupTables) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `find`."""
+        import tensorflow as tf
+
+        points = _code_points_graph(texts, self.max_characters, folding(words_only=True))
+        words = tf.strings.split(tf.strings.unicode_encode(points, "UTF-8"))
+        table = tables.table(self.words, range(1, len(self.words) + 1), 0)
+        return table.lookup(words.flat_values), words.value_rowids()
+
+
+@dataclass(frozen=True, eq=False)
+class CharacterTokens(Tokens):
+    """Characters in lower case, white space collapsed to one space, a space before and behind the text.
+
+    Args:
+        points: `int64[size]`, kept code points; the first is the space and has number 1.
+        max_characters: how far a text is read.
+    """
+
+    points: np.ndarray
+    max_characters: int
+
+    @classmethod
+    def learn(
+        cls, texts: Sequence[str], max_characters: int, *, min_count: int, limit: int
+    ) -> CharacterTokens:
+        """Keeps the most frequent characters that occur `min_count` times (or all where none does)."""
+        points, _ = _code_points(texts, max_characters, folding(words_only=False))
+        codes, distinct = pd.factorize(points)
+        kept = np.asarray(distinct, np.int64)[
+            _most_frequent(codes, len(distinct), min_count=min_count, limit=limit)
+        ]
+        return cls(np.concatenate([[_SPACE], kept[kept != _SPACE]]), max_characters)
+
+    @property
+    def size(self) -> int:
+        """Number of kept characters."""
+        return len(self.points)
+
+    def _numbers(self) -> np.ndarray:
+        """Returns the number of every code point, folded first."""
+        numbers = np.zeros(_TABLE_END + 1, np.int32)
+        numbers[self.points] = np.arange(1, len(self.points) + 1)
+        return numbers[folding(words_only=False)]
+
+    def find(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns character numbers and rows."""
+        numbers, rows = _code_points(texts, self.max_characters, self._numbers())
+        blank = numbers == _NUMBER_OF_SPACE
+        kept = np.ones(len(numbers), bool)
+        kept[1:] = ~(blank[1:] & blank[:-1] & (rows[1:] == rows[:-1]))
+        return numbers[kept].astype(np.int64), rows[kept]
+
+    def find_graph(self, texts: tf.Tensor, tables: LookupTables) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `find`."""
+        import tensorflow as tf
+
+        ragged = _code_points_graph(texts, self.max_characters, self._numbers())
+        numbers, rows = ragged.flat_values, ragged.value_rowids()
+        blank = numbers == _NUMBER_OF_SPACE
+        repeated = blank[1:] & blank[:-1] & (rows[1:] == rows[:-1])
+        kept = tf.logical_not(tf.pad(repeated, [[1, 0]]))[: tf.size(rows)]
+        return tf.cast(tf.boolean_mask(numbers, kept), tf.int64), tf.boolean_mask(rows, kept)

@@ -1,0 +1,111 @@
+"""Categories as learned vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from autoflow.components.base import FeatureExtractor, FittedExtractor, LookupTables
+from autoflow.components.feature_extraction._categories import CategorySlots, count_categories
+from autoflow.components.registry import register
+from autoflow.data.schema import ColumnKind, DataProfile
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+    import tensorflow as tf
+
+
+@register
+@dataclass(frozen=True)
+class CategoryEmbedding(FeatureExtractor):
+    """Each category as a vector that the network learns; rare and unseen ones share one vector a column.
+
+    The width grows with the number of categories n as 1.6 n^0.56, the rule of the fastai library (Guo and
+    Berkhahn, "Entity Embeddings of Categorical Variables", 2016, for the method).
+
+    Args:
+        scale: factor on the width rule, 0.25 to 2.
+        max_width: widest vector of a column, 2 to 100.
+        min_rows: categories with fewer training rows share a vector with the unseen ones, 1 to 50.
+    """
+
+    accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.CATEGORICAL})
+    trainable: ClassVar[bool] = True
+
+    scale: float = 1.0
+    max_width: int = 50
+    min_rows: int = 2
+
+    @classmethod
+    def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
+        """Draws width and rarity."""
+        return cls(
+            scale=hp.Float("scale", 0.25, 2.0, sampling="log", default=1.0),
+            max_width=hp.Int("max_width", 4, 100, sampling="log", default=50),
+            min_rows=hp.Int("min_rows", 1, 20, sampling="log", default=2),
+        )
+
+    def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
+        """Learns which categories get a vector of their own."""
+        kept = [
+            counts.frequent(min_rows=self.min_rows, max_categories=len(counts.values)).values
+            for counts in count_categories(values)
+        ]
+        widths = [
+            int(np.clip(round(self.scale * 1.6 * (len(vocabulary) + 1) ** 0.56), 1, self.max_width))
+            for vocabulary in kept
+        ]
+        return FittedCategoryEmbedding(CategorySlots(tuple(kept)), tuple(widths))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedCategoryEmbedding(FittedExtractor):
+    """The slots of the categories and the width of each column's vectors."""
+
+    slots: CategorySlots
+    vector_widths: tuple[int, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """One code a column."""
+        return (1,) * len(self.vector_widths)
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The width of each column's vectors."""
+        return self.vector_widths
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Returns codes `int32[n, k]`: 0 for missing, 1 for rare and unseen, then the categories."""
+        return (self.slots.find(values) - self.slots.offsets[:-1]).astype(np.int32)
+
+    def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
+        """As `transform`."""
+        import tensorflow as tf
+
+        return tf.cast(self.slots.find_graph(values, tables) - self.slots.offsets[:-1], tf.int32)
+
+    def layer(self) -> keras.layers.Layer:
+        """Returns the embeddings; columns of the same width share one matrix, each with rows of its own."""
+        import keras
+
+        codes = keras.Input((len(self.vector_widths),), dtype="int32")
+        widths = np.array(self.vector_widths)
+        starts = np.cumsum(widths) - widths
+        blocks, places = [], []
+        for width in np.unique(widths).tolist():
+            columns = np.flatnonzero(widths == width)
+            sizes = self.slots.sizes[columns]
+            first = (np.cumsum(sizes) - sizes).astype(np.int32)
+            picked = keras.ops.take(codes, columns, axis=1) + first[None]
+            # sqrt(1 / width) would let rare categories shout before anything is learned about them
+            uniform = keras.initializers.RandomUniform(-0.05, 0.05)
+            vectors = keras.layers.Embedding(int(sizes.sum()), width, embeddings_initializer=uniform)(picked)
+            blocks.append(keras.layers.Reshape((len(columns) * width,))(vectors))
+            places.append((starts[columns][:, None] + np.arange(width)).ravel())
+        merged = keras.layers.Concatenate()(blocks) if len(blocks) > 1 else blocks[0]
+        order = np.argsort(np.concatenate(places))
+        return keras.Model(codes, keras.ops.take(merged, order, axis=1))

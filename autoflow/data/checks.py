@@ -1,0 +1,199 @@
+"""What makes a table unfit for a classifier, and what deserves a warning, each as a plain sentence.
+
+Faults of the file itself are found by `reading`; here the table is read and its kinds are guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from autoflow.data.schema import Schema
+from autoflow.errors import DataError
+
+MIN_ROWS = 10
+_RARE_ROWS = 10
+_MANY_NUMBERS = 200
+_LARGE_CLASS = 0.9
+_MANY_MISSING = 0.5
+_LOOK_ROWS = 5000
+_LOOK_CELLS = 3_000_000
+
+
+def check_labels(name: str, schema: Schema, labels: np.ndarray) -> None:
+    """Refuses a label that no classifier can be built for.
+
+    Args:
+        name: of the table, for the message.
+        schema: its schema.
+        labels: int32[n] class numbers, -1 where missing.
+
+    Raises:
+        DataError: all labels missing, one class, (nearly) as many classes as rows, a number to be
+            predicted rather than a class, too few rows, or a class with a single row.
+    """
+    label, classes = repr(schema.label), schema.classes
+    other = "Check the file, or name another label with --label."
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    num_rows = int(counts.sum())
+    if num_rows == 0:
+        raise DataError(f"{name}: label column {label} is empty in every row. {other}")
+    if len(classes) == 1:
+        raise DataError(
+            f"{name}: label column {label} has one class ({classes[0]!r}); a classifier needs two or more. "
+            + other
+        )
+    if len(classes) == num_rows and num_rows > 2:
+        raise DataError(
+            f"{name}: label column {label} has a different value in every row ({classes[0]!r}, "
+            f"{classes[1]!r}, ...), so it looks like an id or a quantity and not a class. {other}"
+        )
+    if _is_quantity(schema, num_rows):
+        raise DataError(
+            f"{name}: label column {label} has {len(classes):,} different numbers in {num_rows:,} rows, so "
+            "it looks like a quantity; regression is not supported yet. Name another label with --label, or "
+            "put ranges in place of the numbers."
+        )
+    if len(classes) > 1000 and len(classes) > 0.5 * num_rows:
+        raise DataError(
+            f"{name}: label column {label} has {len(classes):,} different values in {num_rows:,} rows, so "
+            f"it looks like an id and not a class. {other}"
+        )
+    if num_rows < MIN_ROWS:
+        raise DataError(
+            f"{name}: {num_rows} rows with a label are too few; a classifier needs at least {MIN_ROWS}. "
+            "Add rows."
+        )
+    single = [classes[i] for i in np.flatnonzero(counts == 1)]
+    if single:
+        shown = ", ".join(repr(text) for text in single[:5]) + (" and others" if len(single) > 5 else "")
+        one = len(single) == 1
+        what = f"class {shown} of" if one else f"{len(single)} classes ({shown}) of"
+        raise DataError(
+            f"{name}: {what} label column {label} {'has' if one else 'have'} a single row, which cannot be "
+            f"both learned and checked. Add rows of {'it' if one else 'them'}, or remove "
+            f"{'that row' if one else 'those rows'}."
+        )
+
+
+def check_features(name: str, schema: Schema) -> None:
+    """Refuses a table without a usable feature column.
+
+    Raises:
+        DataError: every column was left out.
+    """
+    if not schema.columns:
+        reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in schema.dropped[:3])
+        more = f"; and {len(schema.dropped) - 3} more" if len(schema.dropped) > 3 else ""
+        raise DataError(
+            f"{name}: no column is left to learn from ({reasons}{more}). Add a column that says something "
+            "about the label."
+        )
+
+
+def rows_to_look_at(num_rows: int, num_columns: int) -> np.ndarray:
+    """Returns the row numbers (int64, evenly taken) that are enough for the warnings about columns."""
+    size = min(num_rows, max(1000, min(_LOOK_ROWS, _LOOK_CELLS // max(1, num_columns))))
+    return np.linspace(0, num_rows - 1, size).astype(np.int64)
+
+
+def check_columns(values: Mapping[str, np.ndarray], labels: np.ndarray) -> tuple[str, ...]:
+    """Returns what deserves a look in the feature columns; empty where all is well.
+
+    Args:
+        values: column values by header, of all rows or of `rows_to_look_at`.
+        labels: int32[n], class numbers of the same rows.
+    """
+    return (*_leak_warnings(values, labels), *_missing_warnings(values))
+
+
+def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> tuple[str, ...]:
+    """Returns what deserves a look in classes and rows; empty where all is well.
+
+    Args:
+        schema: of the table.
+        labels: int32[n], class numbers of all rows.
+        feature_keys: uint64[n], equal for equal feature rows.
+    """
+    counts = np.bincount(labels, minlength=len(schema.classes))
+    return (*_class_warnings(schema, counts), *_duplicate_warnings(labels, feature_keys))
+
+
+def _is_quantity(schema: Schema, num_rows: int) -> bool:
+    if schema.label_type not in ("integer", "float") or len(schema.classes) <= 20:
+        return False
+    numbers = np.array([float(text) for text in schema.classes])
+    spread_out = bool((numbers != np.round(numbers)).any()) or np.ptp(numbers) > 3 * len(numbers)
+    spread_out = spread_out or len(numbers) > _MANY_NUMBERS
+    return spread_out and num_rows < 20 * len(numbers)
+
+
+def _class_warnings(schema: Schema, counts: np.ndarray) -> list[str]:
+    warnings = []
+    rare = np.flatnonzero(counts < _RARE_ROWS)
+    if len(rare):
+        shown = ", ".join(f"{schema.classes[i]!r} ({counts[i]})" for i in rare[:5])
+        more = f" and {len(rare) - 5} more" if len(rare) > 5 else ""
+        them = "it" if len(rare) == 1 else "them"
+        warnings.append(f"few rows of class {shown}{more}: predictions of {them} will be unsure")
+    share = counts.max() / counts.sum()
+    if share >= _LARGE_CLASS:
+        largest = schema.classes[int(counts.argmax())]
+        warnings.append(
+            f"classes are very unequal: {largest!r} has {share:.1%} of the rows, so accuracy says little; "
+            "look at balanced accuracy or ROC AUC"
+        )
+    return warnings
+
+
+def _missing_warnings(values: Mapping[str, np.ndarray]) -> list[str]:
+    sparse = []
+    for name, column in values.items():
+        gone = np.isnan(column) if column.dtype == np.float64 else column == ""
+        if gone.mean() > _MANY_MISSING:
+            sparse.append(f"{name!r} ({gone.mean():.0%})")
+    if not sparse:
+        return []
+    shown = ", ".join(sparse[:5]) + (f" and {len(sparse) - 5} more" if len(sparse) > 5 else "")
+    return [f"mostly missing: {shown}"]
+
+
+def _duplicate_warnings(labels: np.ndarray, feature_keys: np.ndarray) -> list[str]:
+    # one more mixing step would be needed for a proof; a collision costs a wrong count of one
+    copies = len(labels) - len(np.unique(feature_keys ^ (labels.astype(np.uint64) << np.uint64(40))))
+    if copies <= 0.01 * len(labels):
+        return []
+    return [f"{copies:,} of {len(labels):,} rows are copies of another row"]
+
+
+def _leak_warnings(values: Mapping[str, np.ndarray], labels: np.ndarray) -> list[str]:
+    base_errors = len(labels) - np.bincount(labels).max()
+    if len(labels) < 50 or base_errors < 10:
+        return []
+    allowed = min(0.01 * len(labels), 0.05 * base_errors)
+    return [
+        f"column {name!r} alone tells the label almost perfectly; leave it out if it is not known before "
+        "the answer is"
+        for name, column in values.items()
+        if _errors_of(column, labels) <= allowed
+    ]
+
+
+def _errors_of(column: np.ndarray, labels: np.ndarray) -> float:
+    """Returns how many rows the best class of each value, or of each of 20 ranges, gets wrong.
+
+    Infinity where the values are too many for the answer to mean anything.
+    """
+    if column.dtype == np.float64:
+        known = column[~np.isnan(column)]
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, 21)[1:-1])) if len(known) else known
+        codes = np.where(np.isnan(column), len(edges) + 1, np.searchsorted(edges, column))
+    else:
+        positions: dict[str, int] = {}
+        codes = np.array([positions.setdefault(text, len(positions)) for text in column])
+    num_values, num_classes = int(codes.max()) + 1, int(labels.max()) + 1
+    if num_values > len(labels) / 10:
+        return float("inf")
+    table = np.bincount(codes * num_classes + labels, minlength=num_values * num_classes)
+    return float(len(labels) - table.reshape(num_values, num_classes).max(axis=1).sum())

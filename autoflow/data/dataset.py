@@ -1,0 +1,216 @@
+"""The table that a search works on: raw values by column, class numbers, and what is derived from them.
+
+Reading, guessing and checking happen in their own files; `load_dataset` is their straight line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autoflow.data.cells import count_cells, wording
+from autoflow.data.checks import check_columns, check_features, check_labels, check_rows, rows_to_look_at
+from autoflow.data.inference import infer_schema
+from autoflow.data.labels import labels_of
+from autoflow.data.reading import RawTable, read_table
+from autoflow.data.schema import Column, ColumnProfile, DataProfile, Schema
+from autoflow.data.values import column_values, distinct_strings, is_string_kind, raw_values, string_array
+from autoflow.errors import DataError, near_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled rows, column by column; made by `load_dataset`.
+
+    Args:
+        name: of the table, for messages.
+        schema: columns, label and classes.
+        raw: raw values of every column of the schema, `float64[n]` or `object[n]` of str (see
+            `autoflow.data.values`).
+        labels: int32[n], class numbers.
+    """
+
+    name: str
+    schema: Schema
+    raw: dict[str, np.ndarray]
+    labels: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def rows(self, indices: np.ndarray) -> Dataset:
+        """Returns the rows with these numbers, in this order."""
+        return replace(
+            self,
+            raw={name: values[indices] for name, values in self.raw.items()},
+            labels=self.labels[indices],
+        )
+
+    def values(self, name: str) -> np.ndarray:
+        """Returns the column values of one column: float64[n], or object[n] of str for strings."""
+        return column_values(self.schema.column(name), self.raw[name])
+
+    def matrix(self, columns: Sequence[str]) -> np.ndarray:
+        """Returns the column values of some columns side by side, as a feature extractor takes them.
+
+        Args:
+            columns: headers, one or more, all with strings or all with numbers as column values.
+
+        Returns:
+            `float64[n, k]` or `object[n, k]`.
+        """
+        return stacked([self.schema.column(name) for name in columns], self.raw)
+
+    def profile(self) -> DataProfile:
+        """Returns the counts and shares that shape the search space."""
+        counts = np.bincount(self.labels, minlength=len(self.schema.classes))
+        columns = tuple(_profile(column, self.values(column.name)) for column in self.schema.columns)
+        return DataProfile(self.num_rows, tuple(int(count) for count in counts), columns)
+
+    def feature_keys(self) -> np.ndarray:
+        """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
+        keys = np.zeros(self.num_rows, np.uint64)
+        for values in self.raw.values():
+            # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
+            part = (
+                (values + 0.0).view(np.uint64) if values.dtype == np.float64 else distinct_strings(values)[1]
+            )
+            keys = _mixed(keys ^ _mixed(part.astype(np.uint64)))
+        return keys
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hexadecimal digits over headers, raw values, classes and labels."""
+        digest = hashlib.sha256(repr((self.schema.label, self.schema.classes, self.num_rows)).encode())
+        for name, values in self.raw.items():
+            digest.update(repr((name, str(values.dtype))).encode())
+            if values.dtype == np.float64:
+                digest.update(np.ascontiguousarray(values).data)
+            else:
+                for buffer in string_array(values).buffers()[1:]:
+                    digest.update(buffer)
+        digest.update(np.ascontiguousarray(self.labels, np.int32).data)
+        return digest.hexdigest()
+
+
+def load_dataset(
+    source: str | Path | pd.DataFrame, *, label: str | None = None, encoding: str | None = None
+) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
+    """Returns the data set of a labelled table, notes, and warnings, both in plain words.
+
+    The notes say how the file was read and the label found, the warnings what deserves a look; the kinds
+    and the columns left out are in the schema, each with its reason.
+
+    Args:
+        source: path or DataFrame, as for `read_table`.
+        label: header of the label; None to find it.
+        encoding: of a text file; None for UTF-8.
+
+    Raises:
+        DataError: the table cannot be used as it is.
+        UsageError: no such encoding is known.
+    """
+    return dataset_of(read_table(source, encoding=encoding), label=label)
+
+
+def dataset_of(
+    table: RawTable, *, label: str | None = None
+) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
+    """As `load_dataset`, for a table that was read already."""
+    schema = infer_schema(table, label=label)
+    labels = labels_of(table, schema)
+    check_labels(table.name, schema, labels)
+    check_features(table.name, schema)
+    raw = {column.name: raw_values(column, table.columns[column.name]) for column in schema.columns}
+    dataset = Dataset(table.name, schema, raw, labels)
+    unlabelled = int(np.count_nonzero(labels < 0))
+    if unlabelled:
+        dataset = dataset.rows(np.flatnonzero(labels >= 0))
+    notes = (*table.notes, f"label column {schema.label!r}, {schema.label_reason}")
+    warnings = []
+    if unlabelled:
+        warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
+    warnings.extend(check_rows(schema, dataset.labels, dataset.feature_keys()))
+    few = dataset.rows(rows_to_look_at(dataset.num_rows, len(schema.columns)))
+    warnings.extend(
+        check_columns({column.name: few.values(column.name) for column in schema.columns}, few.labels)
+    )
+    return dataset, notes, tuple(warnings)
+
+
+def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.ndarray]:
+    """Returns the raw values of a table for a model, at prediction time.
+
+    Further columns are ignored, and so is their order; a label is not needed.
+
+    Args:
+        columns: what the model takes.
+        table: as read.
+
+    Returns:
+        Raw values by header in the order of `columns`.
+
+    Raises:
+        DataError: a column is missing; the message shows the difference.
+    """
+    missing = [column.name for column in columns if column.name not in table.columns]
+    if missing:
+        expected = {column.name for column in columns}
+        extra = [name for name in table.columns if name not in expected]
+        raise DataError(_difference(table.name, missing, extra, len(expected)))
+    return {column.name: raw_values(column, table.columns[column.name]) for column in columns}
+
+
+def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns column values side by side, `float64[n, k]` or `object[n, k]`, from raw values by header."""
+    if len({is_string_kind(column.kind) for column in columns}) != 1:
+        raise ValueError(
+            f"columns of strings and of numbers in one node: {[column.name for column in columns]}"
+        )
+    return np.stack([column_values(column, raw[column.name]) for column in columns], axis=1)
+
+
+def _difference(name: str, missing: list[str], extra: list[str], num_expected: int) -> str:
+    shown = ", ".join(repr(column) for column in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    are = "is" if len(missing) == 1 else "are"
+    message = f"{name}: of {num_expected} columns that the model takes, {shown}{more} {are} missing"
+    if not extra:
+        return f"{message}. Add what is missing; empty cells are fine."
+    unknown = ", ".join(repr(column) for column in extra[:5]) + (" ..." if len(extra) > 5 else "")
+    hint = near_names(missing[0], extra)
+    help_ = f" For {missing[0]!r}: {hint}" if hint.startswith("did you mean") else ""
+    return f"{message}; the table has {unknown} instead, which the model does not know.{help_}"
+
+
+def _profile(column: Column, values: np.ndarray) -> ColumnProfile:
+    if not is_string_kind(column.kind):
+        distinct = pc.count_distinct(pa.array(values, from_pandas=True), mode="only_valid").as_py()
+        missing = float(np.isnan(values).mean()) if len(values) else 0.0
+        return ColumnProfile(column.name, column.kind, distinct, missing)
+    cells = count_cells(string_array(values))
+    words = wording(cells)
+    return ColumnProfile(
+        column.name, column.kind, cells.num_distinct, cells.missing_share, words.mean_characters, words.spaced
+    )
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Scatters 64-bit integers (the finaliser of SplitMix64, Steele et al. 2014)."""
+    keys = keys + np.uint64(0x9E3779B97F4A7C15)
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))

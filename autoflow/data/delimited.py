@@ -1,0 +1,154 @@
+"""Reads CSV, TSV and the like, strictly: every row has as many fields as the header, or it is an error.
+
+Arrow reads good files in one fast pass; only where it refuses, or where quotes look odd, a second pass with
+Python's `csv` finds the line to name. All cells stay the strings that they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from autoflow.data.sniffing import DELIMITERS, guess_delimiter
+from autoflow.errors import DataError
+
+
+def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
+    """Returns the table, all columns strings, and a note about the delimiter.
+
+    Args:
+        name: of the file, for messages.
+        text: UTF-8 without byte order mark.
+
+    Raises:
+        DataError: no rows, a header that is empty, doubled or missing, a row with too many or too few
+            fields, or a quote that is never closed.
+    """
+    if not text.strip():
+        raise DataError(f"{name}: the file is empty. A table needs a header line and rows.")
+    delimiter = guess_delimiter(text)
+    header = _read_header(name, text, delimiter)
+    table = None if _quotes_look_odd(text) else _read_fast(text, delimiter, header)
+    if table is None or _swallowed_lines(table):
+        precise = _read_precisely(name, text, delimiter, header)
+        table = precise if table is None else table
+    if table.num_rows == 0:
+        raise DataError(f"{name}: the file has a header but no rows.")
+    if len(header) == 1:
+        return table, "one column, no delimiter found"
+    return table, f"fields parted by {DELIMITERS[delimiter]} (guessed from header and rows)"
+
+
+def check_headers(name: str, header: list[str]) -> None:
+    """Raises DataError where a header is empty or occurs twice."""
+    repeated = [column for column, count in Counter(header).items() if count > 1 and column.strip()]
+    if repeated:
+        places = [str(i + 1) for i, column in enumerate(header) if column == repeated[0]]
+        raise DataError(
+            f"{name}: the header {repeated[0]!r} occurs {len(places)} times (columns {', '.join(places)}). "
+            "Every column needs a name of its own."
+        )
+    for position, column in enumerate(header, start=1):
+        if not column.strip():
+            raise DataError(
+                f"{name}: column {position} of {len(header)} has no name. Give every column a header; "
+                + (
+                    "if the first column is a row index, leave it out when writing (pandas: index=False)."
+                    if position == 1
+                    else "if lines end with a delimiter, remove it."
+                )
+            )
+
+
+def _read_header(name: str, text: bytes, delimiter: str) -> list[str]:
+    end = 0
+    for _ in range(1000):  # a quoted header may go over several lines
+        end = text.find(b"\n", end) + 1
+        first = text if end == 0 else text[:end]
+        if end == 0 or (first.strip() and first.count(b'"') % 2 == 0):
+            break
+    for _, record in _records(name, first.decode("utf-8"), delimiter):
+        check_headers(name, record)
+        return record
+    raise DataError(f"{name}: the file is empty. A table needs a header line and rows.")
+
+
+def _read_fast(text: bytes, delimiter: str, header: list[str]) -> pa.Table | None:
+    """Returns None where Arrow refuses the text."""
+    from pyarrow import csv as arrow_csv
+
+    try:
+        return arrow_csv.read_csv(
+            pa.py_buffer(text),
+            read_options=arrow_csv.ReadOptions(block_size=_block_size(text)),
+            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+
+
+def _block_size(text: bytes) -> int:
+    # a header or row must fit into one block; wide tables get larger ones
+    longest = max((len(line) for line in text[:10_000_000].split(b"\n", 50)[:50]), default=0)
+    return max(1 << 20, min(8 * longest, 1 << 30))
+
+
+def _quotes_look_odd(text: bytes) -> bool:
+    return text.count(b'"') % 2 == 1
+
+
+def _swallowed_lines(table: pa.Table) -> bool:
+    """Tells whether the last row holds a line break: an unclosed quote takes in all that follows."""
+    if table.num_rows == 0:
+        return False
+    return any("\n" in (value or "") for value in table.slice(table.num_rows - 1).to_pylist()[0].values())
+
+
+def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line number (from 1) and fields of every record; raises DataError for broken quotes."""
+    previous_limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for record in reader:
+            if record:
+                yield line, record
+            line = reader.line_num + 1
+    except csv.Error as error:
+        if "unexpected end of data" in str(error):
+            fault = 'a quote (") is opened and never closed. Close or remove it.'
+        else:
+            fault = 'a quote (") inside a quoted field is not doubled. Write it as two ("").'
+        raise DataError(f"{name}, line {line}: {fault}") from None
+    finally:
+        csv.field_size_limit(previous_limit)
+
+
+def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -> pa.Table:
+    rows = []
+    for line, record in _records(name, text.decode("utf-8"), delimiter):
+        if len(record) != len(header):
+            raise DataError(_shape_message(name, line, record, header, delimiter))
+        rows.append(record)
+    columns = list(zip(*rows[1:], strict=True)) if len(rows) > 1 else [() for _ in header]
+    return pa.table(
+        {column: pa.array(cells, pa.string()) for column, cells in zip(header, columns, strict=True)}
+    )
+
+
+def _shape_message(name: str, line: int, record: list[str], header: list[str], delimiter: str) -> str:
+    fields = "1 field" if len(record) == 1 else f"{len(record)} fields"
+    found = f"{name}, line {line}: {fields} where the header has {len(header)}"
+    if len(record) == len(header) + 1 and not record[-1].strip():
+        return f"{found}: the line ends with a delimiter ({delimiter!r}). Remove it, or name the last column."
+    if len(record) > len(header):
+        return f"{found}. Put text that holds a {DELIMITERS[delimiter]} in double quotes, or mend the line."
+    return f"{found}. Fill in the missing fields, or remove the line."

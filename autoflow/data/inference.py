@@ -1,0 +1,39 @@
+"""From a table as read to its schema: the label, the classes, and a kind for every other column."""
+
+from __future__ import annotations
+
+from autoflow.data.kinds import guess_column, text_of_last_resort
+from autoflow.data.labels import choose_label, classes_of, label_strings
+from autoflow.data.reading import RawTable
+from autoflow.data.schema import Column, DroppedColumn, Schema
+
+
+def infer_schema(table: RawTable, *, label: str | None = None) -> Schema:
+    """Returns the schema of a table, with a reason for every guess.
+
+    Args:
+        table: as read.
+        label: header of the label; None to find it.
+
+    Returns:
+        The schema; it may have no column left, or fewer than two classes, which `checks` refuses.
+
+    Raises:
+        DataError: there is no such label, or nothing beside it.
+    """
+    label, label_reason = choose_label(table, label)
+    classes, label_type = classes_of(label_strings(table, label))
+    guesses = {
+        header: guess_column(header, as_read) for header, as_read in table.columns.items() if header != label
+    }
+    if not any(isinstance(guess, Column) for guess in guesses.values()):
+        for header, guess in guesses.items():
+            guesses[header] = text_of_last_resort(header, table.columns[header]) or guess
+    return Schema(
+        columns=tuple(guess for guess in guesses.values() if isinstance(guess, Column)),
+        label=label,
+        classes=classes,
+        label_reason=label_reason,
+        label_type=label_type,
+        dropped=tuple(guess for guess in guesses.values() if isinstance(guess, DroppedColumn)),
+    )

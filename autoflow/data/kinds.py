@@ -1,0 +1,260 @@
+"""Guesses the kind of one column from its distinct values, and says why in plain words.
+
+Every rule that looks at the cells of a feature column is here; what concerns the whole table or the label
+is in `inference` and `labels`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autoflow.data.cells import Cells, count_cells, is_string, wording
+from autoflow.data.datetimes import DATETIME_FORMATS, DatetimeFormat, parse_datetimes
+from autoflow.data.numbers import CURRENCY, NUMBER_FORMATS, parse_decimals, parse_numbers
+from autoflow.data.schema import Column, ColumnKind, DroppedColumn, RawType
+
+MOSTLY = 0.985
+"""Share of readable values from which a column is numeric or a date in spite of the others."""
+
+_NEARLY_ALL = 0.95
+_MIN_ROWS_OF_IDS = 10
+_IMAGE = r"(?i)\.(?:jpe?g|png|gif|bmp|webp|tiff?)$"
+_COMPACT_DATE = r"^(?:19|20)[0-9]{6}$"
+_LEADING_ZERO = r"^[+-]?0[0-9]+$"
+_ID_NAME = re.compile(
+    r"(?:^|[\s_.-])(?:id|ids|uuid|guid|row|rowid|index|idx|key|nr|no|number|serial|#)$|^id[\s_.-]",
+    re.IGNORECASE,
+)
+_ID_CAMEL = re.compile(r"[a-z]I[dD]$")
+_OPAQUE = r"^[0-9a-fA-F-]{8,}$|^[A-Za-z]{0,5}[_.#-]?[0-9]+$"
+_BOOLEAN_WORDS = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"))
+
+
+def guess_column(name: str, as_read: pa.Array) -> Column | DroppedColumn:
+    """Returns the column with its kind, or the reason to leave it out.
+
+    Args:
+        name: its header.
+        as_read: its cells, see `autoflow.data.values`.
+    """
+    if pa.types.is_nested(as_read.type) or pa.types.is_binary(as_read.type) or _is_odd(as_read.type):
+        return DroppedColumn(name, f"holds {as_read.type} values, which are not supported yet")
+    cells = count_cells(as_read)
+    known = cells.without_missing_tokens() if is_string(as_read) else cells
+    if known.num_distinct == 0:
+        return DroppedColumn(name, "all values are missing")
+    if cells.num_distinct == 1 and cells.missing_share < 0.01:
+        return DroppedColumn(name, f"the same value {_quoted(cells.distinct[0])} in every row")
+    if pa.types.is_boolean(as_read.type):
+        return _boolean_words(name, ("true", "false"), "true or false")
+    if not is_string(as_read):
+        return _guess_numbers(name, known, cells.distinct.to_numpy(zero_copy_only=False).astype(np.float64))
+    if known.share(_matches(known, _IMAGE)) >= _NEARLY_ALL:
+        return DroppedColumn(name, "names picture files; pictures are not supported yet")
+    return (
+        _guess_boolean(name, known)
+        or _guess_compact_dates(name, known)
+        or _guess_decimals(name, known)
+        or _guess_datetime(name, known)
+        or _guess_written_numbers(name, known)
+        or _guess_strings(name, cells)
+    )
+
+
+def text_of_last_resort(name: str, as_read: pa.Array) -> Column | None:
+    """Returns a left-out column of single words as text, for tables that have nothing else.
+
+    None for what can tell nothing about new rows: numbers, counters, hashes and UUIDs.
+    """
+    if not is_string(as_read) or _named_like_id(name):
+        return None
+    cells = count_cells(as_read).without_missing_tokens()
+    if cells.num_distinct < 2 or cells.share(_matches(cells, _OPAQUE)) > 0.5:
+        return None
+    if cells.share(_matches(cells, _IMAGE)) >= _NEARLY_ALL:
+        return None
+    reason = "single words that differ in nearly every row; kept as text, as there is no other column"
+    return Column(name, ColumnKind.TEXT, RawType.STRING, reason)
+
+
+def _is_odd(kind: pa.DataType) -> bool:
+    known = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_int64,
+        pa.types.is_float64,
+        pa.types.is_boolean,
+    )
+    return not any(test(kind) for test in known)
+
+
+def _matches(cells: Cells, pattern: str) -> np.ndarray:
+    return pc.match_substring_regex(cells.distinct, pattern).to_numpy(zero_copy_only=False)
+
+
+def _quoted(value: pa.Scalar) -> str:
+    text = str(value.as_py())
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _named_like_id(name: str) -> bool:
+    return bool(_ID_NAME.search(name.strip()) or _ID_CAMEL.search(name.strip()))
+
+
+# --- booleans ----------------------------------------------------------------------------------------
+
+
+def _guess_boolean(name: str, cells: Cells) -> Column | None:
+    if cells.num_distinct > 6:
+        return None
+    spellings = cells.distinct.to_pylist()
+    lower = {spelling.lower() for spelling in spellings}
+    for words in _BOOLEAN_WORDS:
+        if lower == set(words):
+            seen = " and ".join(repr(spelling) for spelling in sorted(spellings))
+            return _boolean_words(name, words, f"two values, {seen}", spellings)
+    return None
+
+
+def _boolean_words(
+    name: str, words: tuple[str, str], reason: str, spellings: list[str] | None = None
+) -> Column:
+    true, false = (_spellings(word, spellings or []) for word in words)
+    if words == ("true", "false"):  # bool columns of DataFrames, and those that became 0 and 1 on the way
+        true, false = (*true, "1", "1.0"), (*false, "0", "0.0")
+    return Column(name, ColumnKind.BOOLEAN, RawType.STRING, reason, true_values=true, false_values=false)
+
+
+def _spellings(word: str, seen: list[str]) -> tuple[str, ...]:
+    own = [spelling for spelling in seen if spelling.lower() == word]
+    return tuple(dict.fromkeys([*own, word.capitalize(), word, word.upper()]))
+
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
+    few = parse_decimals(cells.sample(100))
+    if np.isnan(few).mean() > 0.5:
+        return None
+    numbers = parse_decimals(cells.distinct)
+    readable = ~np.isnan(numbers)
+    if cells.share(readable) < MOSTLY or _matches(cells, _LEADING_ZERO).any():
+        return None
+    remark = "" if readable.all() else _remark(cells, ~readable)
+    return _guess_numbers(name, cells.where(readable), numbers[readable], remark)
+
+
+def _remark(cells: Cells, odd: np.ndarray) -> str:
+    others = cells.where(odd)
+    return f"; {others.num_present} other values such as {_quoted(others.distinct[0])} count as missing"
+
+
+def _guess_numbers(name: str, cells: Cells, numbers: np.ndarray, remark: str = "") -> Column | DroppedColumn:
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = bool((numbers == np.round(numbers)).all())
+    if cells.num_distinct <= 4 and set(numbers.tolist()) == {0.0, 1.0}:
+        return Column(name, ColumnKind.BOOLEAN, RawType.FLOAT32, f"0 or 1{remark}")
+    if low == high and cells.missing_share < 0.01:
+        return DroppedColumn(name, f"the same number {low:g} in every row")
+    if whole and cells.num_present >= _MIN_ROWS_OF_IDS:
+        counts_rows = high - low < 3 * cells.num_present and cells.missing_share == 0
+        if cells.num_distinct == cells.num_present and (counts_rows or _named_like_id(name)):
+            return DroppedColumn(name, "whole numbers that differ in every row, like a row number or id")
+    kind = "whole numbers" if whole else "numbers"
+    return Column(name, ColumnKind.NUMERIC, _number_type(numbers), f"{kind} from {low:g} to {high:g}{remark}")
+
+
+def _number_type(numbers: np.ndarray) -> RawType:
+    """float32 keeps 24 bits: too few for larger integers and for small steps on a large offset."""
+    largest = float(np.abs(numbers).max())
+    with np.errstate(over="ignore"):
+        spread = float(np.std(numbers))
+    coarse = largest * 2.0**-23 > 1e-3 * spread > 0
+    return RawType.FLOAT64 if largest > 2**24 or coarse else RawType.FLOAT32
+
+
+def _guess_written_numbers(name: str, cells: Cells) -> Column | None:
+    """Numbers with one unit or currency throughout (`0.6 m`, `$1,200`), or with decimal commas."""
+    for form in NUMBER_FORMATS.values():
+        few = parse_numbers(cells.sample(100), form)
+        if np.isnan(few).mean() > 0.1:
+            continue
+        numbers = parse_numbers(cells.distinct, form)
+        readable = ~np.isnan(numbers)
+        if cells.share(readable) < MOSTLY or _matches(cells, _LEADING_ZERO).any():
+            continue
+        kept = cells.where(readable)
+        bare = pc.replace_substring_regex(kept.distinct, r"[0-9][0-9.,]*", "")
+        units = {
+            unit.strip() for unit in pc.unique(pc.replace_substring_regex(bare, r"[+\-\s]", "")).to_pylist()
+        }
+        if len(units - {""}) > 1 or (kept.num_distinct < 3 and units != {""}):
+            continue
+        unit = next(iter(units - {""}), "")
+        if re.fullmatch(CURRENCY + "?", unit) is None and re.search(r"\w[^\w]+\w", unit):
+            continue
+        remark = "" if readable.all() else _remark(cells, ~readable)
+        how = f"with {unit!r}" if unit else "with commas"
+        reason = f"numbers written {how}, such as {_quoted(kept.distinct[0])}{remark}"
+        return Column(name, ColumnKind.NUMERIC, RawType.STRING, reason, number_format=form.name)
+    return None
+
+
+# --- dates -------------------------------------------------------------------------------------------
+
+
+def _guess_compact_dates(name: str, cells: Cells) -> Column | None:
+    """Whole numbers such as 20200131, where every one is a day between 1900 and 2099."""
+    return _guess_datetime(name, cells) if _matches(cells, _COMPACT_DATE).all() else None
+
+
+def _guess_datetime(name: str, cells: Cells) -> Column | None:
+    sample = cells.sample(100)
+    good = [
+        form for form in DATETIME_FORMATS.values() if np.isnan(parse_datetimes(sample, form)).mean() <= 0.1
+    ]
+    shares = {form.name: _readable_share(cells, form) for form in good}
+    likely = [form for form in good if shares[form.name] >= MOSTLY]
+    if not likely or cells.num_distinct < 2:
+        return None
+    best = max(likely, key=lambda form: shares[form.name])
+    reason = f"dates, {best.name}, such as {_quoted(cells.distinct[0])}"
+    rival = best.ambiguous_with
+    if rival and shares.get(rival, 0.0) == shares[best.name]:
+        slashes = bool(pc.any(pc.match_substring(sample, "/")).as_py())
+        best = DATETIME_FORMATS["month/day/year" if slashes else "day/month/year"]
+        reason = (
+            f"dates that could be {best.name} or {best.ambiguous_with}; read as {best.name}, "
+            f"such as {_quoted(cells.distinct[0])}"
+        )
+    readable = ~np.isnan(parse_datetimes(cells.distinct, best))
+    remark = "" if readable.all() else _remark(cells, ~readable)
+    return Column(name, ColumnKind.DATETIME, RawType.STRING, reason + remark, datetime_format=best.name)
+
+
+def _readable_share(cells: Cells, form: DatetimeFormat) -> float:
+    return cells.share(~np.isnan(parse_datetimes(cells.distinct, form)))
+
+
+# --- strings -----------------------------------------------------------------------------------------
+
+
+def _guess_strings(name: str, cells: Cells) -> Column | DroppedColumn:
+    words = wording(cells)
+    count, share = cells.num_distinct, cells.distinct_share
+    differs = f"{count} different values in {cells.num_present} rows"
+    several = words.mean_words >= 1.8 or not words.spaced
+    long = words.mean_characters >= 40 and (words.mean_words >= 5 or not words.spaced)
+    if (several and share > 0.7) or (long and share > 0.1 and count > 20):
+        script = f"{words.mean_words:.0f} words each" if words.spaced else "a script without spaces"
+        return Column(name, ColumnKind.TEXT, RawType.STRING, f"texts: {differs}, {script}")
+    if share >= _NEARLY_ALL and cells.num_present >= _MIN_ROWS_OF_IDS:
+        return DroppedColumn(
+            name, f"single words or codes that differ in nearly every row, like an id ({differs})"
+        )
+    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, f"{count} different values that repeat")

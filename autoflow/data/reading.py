@@ -1,0 +1,146 @@
+"""Reads a table from a file or a DataFrame, by content and not by name, and loses nothing on the way.
+
+Numbers in text files stay the strings that they are: what a column means is decided by `inference`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from autoflow.data.arrow import plain_column, plain_series
+from autoflow.data.delimited import check_headers, read_delimited
+from autoflow.data.json_table import read_json
+from autoflow.data.sniffing import FileFormat, file_format, is_gzip, to_utf8
+from autoflow.errors import DataError, near_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table as read: no kinds guessed, nothing converted.
+
+    Args:
+        name: file name or "the DataFrame", for messages.
+        columns: an Arrow array for each header, in the order of the table: strings, int64, double or
+            boolean, null where missing (text files have empty strings); nested and binary columns as found.
+        num_rows: number of rows, one or more.
+        notes: what was guessed while reading, in plain words.
+    """
+
+    name: str
+    columns: dict[str, pa.Array]
+    num_rows: int
+    notes: tuple[str, ...] = ()
+
+
+def read_table(source: str | Path | pd.DataFrame, *, encoding: str | None = None) -> RawTable:
+    """Returns the table of a file or DataFrame.
+
+    Args:
+        source: path of a CSV, TSV, JSON lines or Parquet file, each also gzip-compressed, or a DataFrame.
+        encoding: of a text file; None for UTF-8 or what a byte order mark says.
+
+    Raises:
+        DataError: the file is missing, unreadable, no table, or a table with faults; the message says
+            where and what to do.
+        UsageError: no such encoding is known.
+    """
+    if isinstance(source, (str, Path)):
+        return _read_file(Path(source), encoding)
+    return _read_frame(source)
+
+
+def _read_frame(frame: pd.DataFrame) -> RawTable:
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"expected a path or a pandas DataFrame, got {type(frame).__name__}.")
+    headers = [str(column) for column in frame.columns]
+    name = "the DataFrame"
+    check_headers(name, headers)
+    if len(frame) == 0:
+        raise DataError(f"{name} has no rows.")
+    columns = {header: plain_series(frame.iloc[:, i]) for i, header in enumerate(headers)}
+    return RawTable(name, columns, len(frame))
+
+
+def _read_file(path: Path, encoding: str | None) -> RawTable:
+    name = path.name or str(path)
+    data = _read_bytes(path)
+    notes = []
+    if is_gzip(data):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{name}: the gzip archive is damaged ({error}). Fetch or pack it again."
+            ) from None
+        if not name.endswith(".gz"):
+            notes.append("gzip-compressed, although the name does not say so")
+    if not data.strip():
+        raise DataError(f"{name}: the file is empty. A table needs a header line and rows.")
+    form = file_format(name, data)
+    if form is FileFormat.PARQUET:
+        table = _read_parquet(name, data)
+        if ".parquet" not in name and ".pq" not in name:
+            notes.append("read as Parquet, although the name says otherwise")
+    else:
+        text, note = to_utf8(name, data, encoding)
+        notes.append(note)
+        table, note = read_json(name, text) if _is_json(form, text) else read_delimited(name, text)
+        notes.append(note)
+    check_headers(name, table.column_names)
+    if table.num_rows == 0:
+        raise DataError(f"{name}: the table has columns but no rows.")
+    columns = {header: plain_column(table[header]) for header in table.column_names}
+    return RawTable(name, columns, table.num_rows, tuple(note for note in notes if note))
+
+
+def _is_json(form: FileFormat, text: bytes) -> bool:
+    # an encoding other than UTF-8 hides the brace from the first look
+    return form is FileFormat.JSON or text.lstrip().startswith((b'{"', b"[{"))
+
+
+def _read_parquet(name: str, data: bytes) -> pa.Table:
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{name}: the Parquet file is damaged ({reason}). Write or fetch it again.") from None
+    index = [column for column in table.column_names if column.startswith("__index_level_")]
+    return table.drop_columns(index) if index else table
+
+
+def _read_bytes(path: Path) -> bytes:
+    if "://" in str(path) or str(path).startswith(("http:/", "https:/", "s3:/", "gs:/")):
+        raise DataError(f"{path}: AutoFlow reads local files. Download the table first, then name the file.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file{_near_files(path)}.") from None
+    except IsADirectoryError:
+        tables = [file.name for file in sorted(path.iterdir()) if file.suffix in _TABLE_SUFFIXES]
+        hint = f", such as {', '.join(tables[:3])}" if tables else ""
+        raise DataError(f"{path}: this is a folder. Name one table in a file{hint}.") from None
+    except OSError as error:
+        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}).") from None
+
+
+def _near_files(path: Path) -> str:
+    try:
+        names = [file.name for file in sorted(path.parent.iterdir()) if file.suffix in _TABLE_SUFFIXES]
+    except OSError:
+        return f" (the folder {path.parent} does not exist either)"
+    return f"; {near_names(path.name, names).rstrip('?')}?" if names else ""

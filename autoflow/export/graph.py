@@ -1,0 +1,146 @@
+"""The serving graph around a model: raw columns in, ranked classes out, under two signatures.
+
+Both signatures call one inner function, so that the model's constants are stored once. Nothing here touches
+the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from autoflow.data.schema import RawType, Schema
+from autoflow.manifest import input_key
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SERVING = "serving_default"
+CLASSIFY = "classify"
+
+
+class Servable(Protocol):
+    """A fitted pipeline, or a weighted mean of several, as the export sees it."""
+
+    @property
+    def schema(self) -> Schema:
+        """The raw columns, the label and the classes."""
+
+    def predict_probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, C]`, without TensorFlow where possible.
+
+        Args:
+            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        """
+
+    def module(self) -> tf.Module:
+        """Returns a new module, built eagerly, that tracks its tables and variables.
+
+        Calling it with tensors `[B]` by header (of each column's raw type) gives `tf.float32[B, C]`.
+        """
+
+
+def input_dtype(raw_type: RawType) -> tf.DType:
+    """Returns the TensorFlow type of a raw column's input."""
+    import tensorflow as tf
+
+    return {RawType.FLOAT32: tf.float32, RawType.FLOAT64: tf.float64, RawType.STRING: tf.string}[raw_type]
+
+
+def model_inputs(schema: Schema, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns raw rows in the types of the model's inputs, in the order of the columns.
+
+    Args:
+        schema: of the model.
+        raw: by header, `float64[n]` or `object[n]` of str; further columns are left out.
+    """
+    numbers = {RawType.FLOAT32: np.float32, RawType.FLOAT64: np.float64}
+    return {
+        column.name: np.asarray(raw[column.name], dtype=numbers.get(column.raw_type, object))
+        for column in schema.columns
+    }
+
+
+def serialised_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Returns each raw row as a serialised `tf.Example`, without the keys of missing values.
+
+    Args:
+        schema: of the model.
+        raw: by header, `float64[n]` or `object[n]` of str.
+    """
+    import tensorflow as tf
+
+    inputs = model_inputs(schema, raw)
+    num_rows = len(next(iter(inputs.values()))) if inputs else 0
+    examples = []
+    for position in range(num_rows):
+        example = tf.train.Example()
+        for name, values in inputs.items():
+            value = values[position]
+            if isinstance(value, str):
+                if value:
+                    example.features.feature[name].bytes_list.value.append(value.encode())
+            elif not np.isnan(value):
+                example.features.feature[name].float_list.value.append(float(value))
+        examples.append(example.SerializeToString(deterministic=True))
+    return examples
+
+
+def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Callable[..., Any]]]:
+    """Returns a module that holds the model, and its signatures under safe input names `f0`, `f1`, ...
+
+    `serving_default` takes one `[B]` tensor a column and returns `label` string[B], `score` float32[B],
+    `classes` string[B, C] and `scores` float32[B, C], most probable class first, ties in class order.
+    `classify` takes `inputs` string[B], serialised `tf.Example`s in which a missing key is a missing value
+    and numbers are floats (the integer 3 has to be written 3.0), and returns `classes` and `scores`.
+    """
+    import tensorflow as tf
+
+    schema = model.schema
+    holder = tf.Module(name="autoflow")
+    # An attribute of the module is what makes tables and variables part of the SavedModel.
+    holder.model = model.module()
+    specs = [
+        tf.TensorSpec([None], input_dtype(column.raw_type), name=input_key(position))
+        for position, column in enumerate(schema.columns)
+    ]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def ranked(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        by_header = {column.name: tensor for column, tensor in zip(schema.columns, columns, strict=True)}
+        return _rank(holder.model(by_header), schema.classes)
+
+    def serving_default(**columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        answer = ranked(*[columns[spec.name] for spec in specs])
+        return {"label": answer["classes"][:, 0], "score": answer["scores"][:, 0]} | answer
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
+    def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return ranked(*_parse_examples(inputs, schema))
+
+    serving = tf.function(serving_default, autograph=False)
+    concrete = serving.get_concrete_function(**{spec.name: spec for spec in specs})
+    return holder, {SERVING: concrete, CLASSIFY: classify.get_concrete_function()}
+
+
+def _rank(probabilities: tf.Tensor, classes: tuple[str, ...]) -> dict[str, tf.Tensor]:
+    import tensorflow as tf
+
+    # top_k gives equal values in the order of their columns, which is the order of the classes.
+    scores, order = tf.math.top_k(tf.ensure_shape(probabilities, [None, len(classes)]), k=len(classes))
+    return {"classes": tf.gather(tf.constant(list(classes)), order), "scores": scores}
+
+
+def _parse_examples(serialised: tf.Tensor, schema: Schema) -> list[tf.Tensor]:
+    import tensorflow as tf
+
+    features = {}
+    for column in schema.columns:
+        text = column.raw_type is RawType.STRING
+        # tf.Example knows 32-bit floats only, so float64 columns are coarser here than in serving_default.
+        dtype, missing = (tf.string, "") if text else (tf.float32, float("nan"))
+        features[column.name] = tf.io.FixedLenFeature([], dtype, default_value=missing)
+    parsed = tf.io.parse_example(serialised, features)
+    return [tf.cast(parsed[c.name], input_dtype(c.raw_type)) for c in schema.columns]

@@ -1,0 +1,253 @@
+"""Writes a fitted model as a version folder that TensorFlow Serving loads and that takes raw rows.
+
+A version appears whole or not at all: everything is written into a hidden folder, verified there, synced to
+disk and then renamed, because a server loads the largest integer it sees. How the graph itself is made is in
+`autoflow.export.graph`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoflow.data.schema import Schema
+from autoflow.errors import MachineError, UsageError
+from autoflow.export.graph import (
+    CLASSIFY,
+    SERVING,
+    Servable,
+    model_inputs,
+    serialised_examples,
+    serving_module,
+)
+from autoflow.export.verify import VerificationResult, Verifier
+from autoflow.export.warmup import write_warmup
+from autoflow.manifest import (
+    Example,
+    Manifest,
+    ManifestDetails,
+    hash_files,
+    input_key,
+    write_manifest,
+)
+from autoflow.serving.session import in_class_order
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MAX_EXAMPLES = 50
+"""Raw rows that are checked at an export; more are left out."""
+
+_MANIFEST_EXAMPLES = 3
+_TOLERANCE = 1e-5
+_CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What became of an export.
+
+    Args:
+        folder: the version folder; None where the verification refuted the model and nothing was published.
+        verification: what a clean process found; None where none was asked.
+        num_bytes: size of the version folder.
+    """
+
+    folder: Path | None
+    verification: VerificationResult | None
+    num_bytes: int
+
+
+def export_model(
+    model: Servable,
+    folder: Path,
+    *,
+    version: int = 1,
+    details: ManifestDetails,
+    examples: Mapping[str, np.ndarray],
+    verifier: Verifier | None = None,
+    verify_seconds: float = 60.0,
+) -> Export:
+    """Writes `<folder>/<version>/` and returns where it is and what the verification found.
+
+    Args:
+        model: fitted; its module is built here.
+        folder: model folder, created where missing; versions lie in it side by side.
+        version: 1 or more; the largest one is served.
+        details: recipes, metrics and rows for the manifest.
+        examples: raw rows by header, as `Servable.predict_probabilities` takes them; the first 50 are
+            checked, become warm-up requests, and three of them the examples of the manifest.
+        verifier: loads and tries the model in a clean process before it is published. A model that it refutes
+            is not published; one that it could not judge (out of time, no process) is.
+        verify_seconds: time that the verifier may take.
+
+    Raises:
+        UsageError: the version exists.
+        MachineError: the disk refuses.
+    """
+    target = folder / str(version)
+    if target.exists():
+        raise UsageError(f"{target} exists; a version never changes. Export under another version number.")
+    staging = folder / f".{version}.{os.getpid()}.partial"
+    try:
+        _remove_partial(folder)
+        staging.mkdir(parents=True)
+        checked = _write_version(
+            model, staging, details=details, examples=_first_rows(model.schema, examples)
+        )
+        verification = None
+        if verifier is not None:
+            verification = verifier.verify(
+                staging, model.schema, checked.rows, checked.expected, timeout_seconds=verify_seconds
+            )
+        num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+        if verification is not None and verification.outcome.refutes:
+            return Export(None, verification, num_bytes)
+        _sync(staging)
+        staging.rename(target)
+        _sync_one(folder)
+        return Export(target, verification, num_bytes)
+    except OSError as error:
+        raise MachineError(
+            f"{target}: the model cannot be written ({error.strerror or error}); "
+            "free some disk space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _CheckedRows:
+    rows: Mapping[str, np.ndarray]
+    expected: np.ndarray
+
+
+def _write_version(
+    model: Servable, folder: Path, *, details: ManifestDetails, examples: Mapping[str, np.ndarray]
+) -> _CheckedRows:
+    """Writes graph, warm-up requests and manifest; returns the rows to verify with what they must give."""
+    import tensorflow as tf
+
+    schema = model.schema
+    expected = np.asarray(model.predict_probabilities(examples), dtype=np.float32)
+    holder, signatures = serving_module(model)
+    tf.saved_model.save(holder, str(folder), signatures=signatures)
+    _rename_inputs(folder, schema)
+    agreeing = _agreeing_rows(signatures[SERVING], schema, examples, expected)
+    warm = {name: values[agreeing] for name, values in examples.items()}
+    write_warmup(folder, model_inputs(schema, warm), serialised_examples(schema, warm))
+    manifest = Manifest(
+        schema=schema,
+        details=details,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        examples=_manifest_examples(schema, warm, expected[agreeing]),
+        files=hash_files(folder),
+    )
+    write_manifest(manifest, folder)
+    return _CheckedRows(examples, expected)
+
+
+def _rename_inputs(folder: Path, schema: Schema) -> None:
+    """Gives the inputs of `serving_default` their raw headers and `classify` the server's method name.
+
+    `tf.saved_model.save` refuses or mangles most headers, but the file format takes any string.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = folder / "saved_model.pb"
+    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    signatures = saved_model.meta_graphs[0].signature_def
+    inputs = signatures[SERVING].inputs
+    tensors = {
+        column.name: inputs[input_key(i)].SerializeToString() for i, column in enumerate(schema.columns)
+    }
+    inputs.clear()
+    for header, tensor in tensors.items():
+        inputs[header].ParseFromString(tensor)
+    signatures[CLASSIFY].method_name = _CLASSIFY_METHOD
+    path.write_bytes(saved_model.SerializeToString(deterministic=True))
+    # Its hashes describe the file before the rewrite; loaders do without it and a wrong one would mislead.
+    (folder / "fingerprint.pb").unlink(missing_ok=True)
+
+
+def _agreeing_rows(
+    serving: tf.types.experimental.ConcreteFunction,
+    schema: Schema,
+    examples: Mapping[str, np.ndarray],
+    expected: np.ndarray,
+) -> np.ndarray:
+    """Returns the positions of the rows that the graph answers as expected."""
+    import tensorflow as tf
+
+    inputs = model_inputs(schema, examples)
+    answer = serving(**{input_key(i): tf.constant(values) for i, values in enumerate(inputs.values())})
+    found = in_class_order(answer["classes"].numpy(), answer["scores"].numpy(), schema.classes)
+    differences = np.abs(found - expected).max(axis=1, initial=0.0)
+    return np.flatnonzero(differences <= _TOLERANCE)
+
+
+def _manifest_examples(
+    schema: Schema, rows: Mapping[str, np.ndarray], expected: np.ndarray
+) -> tuple[Example, ...]:
+    examples = []
+    for position in range(len(expected)):
+        row = {column.name: rows[column.name][position] for column in schema.columns}
+        if any(value in (float("inf"), float("-inf")) for value in row.values()):
+            continue  # JSON has no infinities
+        scores = tuple(float(score) for score in expected[position])
+        label = schema.classes[int(np.argmax(expected[position]))]
+        examples.append(Example({name: _json_value(value) for name, value in row.items()}, label, scores))
+        if len(examples) == _MANIFEST_EXAMPLES:
+            break
+    return tuple(examples)
+
+
+def _json_value(value: object) -> float | str | None:
+    if isinstance(value, str):
+        return value or None
+    number = float(value)  # type: ignore[arg-type]
+    return None if np.isnan(number) else number
+
+
+def _first_rows(schema: Schema, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {column.name: examples[column.name][:MAX_EXAMPLES] for column in schema.columns}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("autoflow", "tensorflow", "keras"):
+        try:
+            found[package] = package_version(package)
+        except PackageNotFoundError:  # a checkout on the path, or tensorflow-cpu
+            found[package] = "unknown"
+    return found
+
+
+def _remove_partial(folder: Path) -> None:
+    """Removes what a killed export left; a run folder has one writer, so nobody is at work there."""
+    for path in folder.glob(".*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,215 @@
+"""How good class probabilities are: the metrics a search can optimise and the figures that `evaluate` shows.
+
+Everything is plain NumPy, so that scoring a trial costs milliseconds and imports nothing; no learning
+library may enter this file. Rows are compared by class codes: class `i` is column `i` of the probabilities,
+and the code -1 stands for a label that the model does not know, which no prediction can get right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from autoflow.errors import UsageError, near_names
+
+SMALLEST_PROBABILITY = 1e-15
+"""Probabilities are clipped to this before their logarithm is taken."""
+
+_TOP_K = 5
+_TOP_K_FROM_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of one set of rows.
+
+    Args:
+        num_rows: rows that were scored.
+        unknown_labels: rows whose label is no class of the model; they count as wrong.
+        log_loss: mean negative logarithm of the probability of the true class, 0 or more.
+        accuracy: share of rows whose most probable class is the true one.
+        balanced_accuracy: mean over the classes that occur of the share of their rows that are right.
+        roc_auc: area under the ROC curve; for three classes or more the mean of one class against the
+            rest over the classes for which it exists; None where it exists for none.
+        f1: mean over classes of the harmonic mean of precision and recall.
+        f1_positive: the same of the second class alone, for two classes; otherwise None.
+        top_5_accuracy: share of rows whose true class is among the five most probable; None below ten
+            classes.
+        classes: class names, in the order of the confusion matrix.
+        confusion: `confusion[i][j]` rows of class `i` were predicted as class `j`.
+    """
+
+    num_rows: int
+    unknown_labels: int
+    log_loss: float
+    accuracy: float
+    balanced_accuracy: float
+    roc_auc: float | None
+    f1: float
+    f1_positive: float | None
+    top_5_accuracy: float | None
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the figures as JSON values; what is undefined is None."""
+        values = asdict(self)
+        return values | {"classes": list(self.classes), "confusion": [list(row) for row in self.confusion]}
+
+
+def metric_names() -> tuple[str, ...]:
+    """Returns the names of the metrics that a search can optimise.
+
+    >>> metric_names()
+    ('log_loss', 'accuracy', 'balanced_accuracy', 'roc_auc', 'f1')
+    """
+    return tuple(_METRICS)
+
+
+def check_metric(metric: str) -> str:
+    """Returns the name of a metric as it is; raises UsageError with the near names for an unknown one.
+
+    >>> check_metric("logloss")
+    Traceback (most recent call last):
+        ...
+    autoflow.errors.UsageError: no metric is called 'logloss'; did you mean 'log_loss'?
+    """
+    if metric not in _METRICS:
+        raise UsageError(f"no metric is called '{metric}'; {near_names(metric, metric_names())}")
+    return metric
+
+
+def larger_is_better(metric: str) -> bool:
+    """Tells whether a larger value of the metric is better: false for `log_loss` only.
+
+    Raises:
+        UsageError: unknown metric.
+    """
+    return check_metric(metric) != "log_loss"
+
+
+def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns one metric of some rows.
+
+    Args:
+        metric: one of `metric_names()`.
+        labels: class codes `int[n]`, n at least 1; -1 for a label that is no class.
+        probabilities: `float[n, C]`, rows sum to 1.
+
+    Returns:
+        The value; NaN where the metric is undefined for these rows or a probability is NaN.
+
+    Raises:
+        UsageError: unknown metric.
+
+    >>> score("accuracy", np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    0.5
+    """
+    measure = _METRICS[check_metric(metric)]
+    if not len(labels) or np.isnan(probabilities).any():
+        return math.nan
+    return measure(np.asarray(labels), np.asarray(probabilities))
+
+
+def evaluate_probabilities(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> Scores:
+    """Returns all figures of some rows.
+
+    Args:
+        labels: class codes `int[n]`, n at least 1; -1 for a label that is no class.
+        probabilities: `float[n, C]`, rows sum to 1.
+        classes: the C class names.
+    """
+    labels = np.asarray(labels)
+    f1_by_class = _f1_by_class(labels, probabilities)
+    roc_auc = score("roc_auc", labels, probabilities)
+    num_classes = len(classes)
+    return Scores(
+        num_rows=len(labels),
+        unknown_labels=int((labels < 0).sum()),
+        log_loss=score("log_loss", labels, probabilities),
+        accuracy=score("accuracy", labels, probabilities),
+        balanced_accuracy=score("balanced_accuracy", labels, probabilities),
+        roc_auc=None if math.isnan(roc_auc) else roc_auc,
+        f1=score("f1", labels, probabilities),
+        f1_positive=float(np.nan_to_num(f1_by_class[1])) if num_classes == 2 else None,
+        top_5_accuracy=_top_k_accuracy(labels, probabilities) if num_classes >= _TOP_K_FROM_CLASSES else None,
+        classes=tuple(classes),
+        confusion=tuple(tuple(int(count) for count in row) for row in _confusion(labels, probabilities)),
+    )
+
+
+def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    own = probabilities[np.arange(len(labels)), np.maximum(labels, 0)].astype(np.float64)
+    own = np.where(labels < 0, 0.0, own)
+    return float(-np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0)).mean())
+
+
+def _accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def _balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    confusion = _confusion(labels, probabilities)
+    rows = confusion.sum(axis=1)
+    present = rows > 0
+    if not present.any():
+        return math.nan
+    recall = np.diag(confusion)[present] / rows[present]
+    # Rows with unknown labels are one more class, of which nothing is ever right.
+    return float(recall.sum() / (len(recall) + bool((labels < 0).any())))
+
+
+def _f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(np.nanmean(_f1_by_class(labels, probabilities)))
+
+
+def _f1_by_class(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Returns `float64[C]`, NaN for a class that is neither true nor predicted anywhere."""
+    confusion = _confusion(labels, probabilities)
+    predicted = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    both = confusion.sum(axis=1) + predicted
+    return np.where(both > 0, 2 * np.diag(confusion) / np.maximum(both, 1), np.nan)
+
+
+def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    columns = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    areas = [_roc_auc_of_one(labels == column, probabilities[:, column]) for column in columns]
+    known = [area for area in areas if not math.isnan(area)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _roc_auc_of_one(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the share of pairs of a positive and a negative row in the right order, ties half."""
+    num_positive = int(positive.sum())
+    num_negative = len(positive) - num_positive
+    if not num_positive or not num_negative:
+        return math.nan
+    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    middle_ranks = np.cumsum(counts) - (counts - 1) / 2
+    rank_sum = middle_ranks[codes][positive].sum()
+    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+
+
+def _top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :_TOP_K]
+    return float((order == labels[:, None]).any(axis=1).mean())
+
+
+def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    num_classes = probabilities.shape[1]
+    known = labels >= 0
+    cells = labels[known].astype(np.int64) * num_classes + probabilities[known].argmax(axis=1)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "log_loss": _log_loss,
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "roc_auc": _roc_auc,
+    "f1": _f1,
+}

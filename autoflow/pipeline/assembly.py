@@ -1,0 +1,155 @@
+"""Fits one pipeline: prepared features, then a matrix classifier or a network, as one value that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoflow.components.base import (
+    FitContext,
+    FittedClassifier,
+    FittedExtractor,
+    LabelledFeatures,
+    MatrixClassifier,
+    NeuralClassifier,
+)
+from autoflow.data.schema import Schema
+from autoflow.data.dataset import stacked
+from autoflow.errors import UsageError
+from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.pipeline.spec import PipelineSpec
+from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class FittedPipeline:
+    """A fitted pipeline from raw columns to class probabilities; it pickles without TensorFlow objects.
+
+    Args:
+        spec: what was fitted.
+        schema: the columns that it reads and the classes that it predicts.
+        extractors: one fitted extractor a node of the spec.
+        model: the fitted classifier.
+    """
+
+    spec: PipelineSpec
+    schema: Schema
+    extractors: tuple[FittedExtractor, ...]
+    model: FittedClassifier | FittedNetwork
+
+    def predict_probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, num_classes]`.
+
+        Args:
+            raw: raw values by header, as the exported model takes them (see `autoflow.data.values`).
+        """
+        blocks = [
+            extractor.transform(stacked([self.schema.column(name) for name in node.columns], raw))
+            for node, extractor in zip(self.spec.nodes, self.extractors, strict=True)
+        ]
+        return self.predict_prepared(blocks)
+
+    def predict_prepared(self, blocks: list[np.ndarray]) -> np.ndarray:
+        """As `predict_probabilities`, from prepared features, one array a node."""
+        if isinstance(self.model, FittedNetwork):
+            return self.model.predict_probabilities(blocks)
+        return self.model.predict_probabilities(_merge(blocks))
+
+    def module(self) -> tf.Module:
+        """Returns the pipeline as a `tf.Module`: raw tensors by header to `tf.float32[B, num_classes]`."""
+        from autoflow.pipeline.graph import PipelineModule
+
+        return PipelineModule(self)
+
+
+@dataclass(frozen=True)
+class FitOutcome:
+    """A fitted pipeline and, unless it was a refit, its probabilities on the validation rows."""
+
+    pipeline: FittedPipeline
+    validation_probabilities: np.ndarray | None
+
+
+def fit_pipeline(
+    spec: PipelineSpec, data: FoldData, cache: PreparedCache, context: FitContext, *, preparation_seed: int
+) -> FitOutcome:
+    """Fits a pipeline on the training rows of a fold.
+
+    Args:
+        spec: what to fit.
+        data: rows; without validation rows `context.iterations` should be given.
+        cache: prepared features of this machine.
+        context: classes, threads, time and seed of the fit.
+        preparation_seed: the same over a run, so that prepared features are shared.
+
+    Raises:
+        HopelessTrial: the classifier gave up.
+        UsageError: the classifier is neither a matrix nor a neural one.
+    """
+    nodes = [cache.prepare(node, data, preparation_seed) for node in spec.nodes]
+    extractors = tuple(node.extractor for node in nodes)
+    train = [node.train for node in nodes]
+    validation = [node.validation for node in nodes if node.validation is not None]
+    if isinstance(spec.classifier, NeuralClassifier):
+        model: FittedClassifier | FittedNetwork = fit_network(
+            extractors,
+            spec.concatenation,
+            spec.classifier,
+            Prepared(tuple(train), data.train.labels),
+            Prepared(tuple(validation), data.validation.labels) if data.validation is not None else None,
+            context,
+        )
+    elif isinstance(spec.classifier, MatrixClassifier):
+        model = spec.classifier.fit(
+            LabelledFeatures(_merge(train), data.train.labels),
+            LabelledFeatures(_merge(validation), data.validation.labels) if data.validation is not None else None,
+            context,
+        )
+    else:
+        raise UsageError(f"classifier {type(spec.classifier).__name__} must derive from MatrixClassifier or NeuralClassifier")
+    pipeline = FittedPipeline(spec, data.train.schema, extractors, model)
+    return FitOutcome(pipeline, pipeline.predict_prepared(validation) if validation else None)
+
+
+def _merge(blocks: list[np.ndarray]) -> np.ndarray:
+    if len(blocks) == 1:
+        return np.ascontiguousarray(blocks[0], np.float32)
+    return np.concatenate(blocks, axis=1, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class WeightedPipelines:
+    """The weighted mean of several fitted pipelines: an ensemble, or the folds of one trial.
+
+    Args:
+        members: one or more pipelines of one schema.
+        weights: their shares, which sum to 1.
+    """
+
+    members: tuple[FittedPipeline, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def schema(self) -> Schema:
+        """The columns and classes that all members share."""
+        return self.members[0].schema
+
+    def predict_probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, num_classes]`; see `FittedPipeline.predict_probabilities`."""
+        parts = [
+            np.float32(weight) * member.predict_probabilities(raw)
+            for weight, member in zip(self.weights, self.members, strict=True)
+        ]
+        return np.sum(parts, axis=0, dtype=np.float32)
+
+    def module(self) -> tf.Module:
+        """Returns the mean as a `tf.Module`; see `FittedPipeline.module`."""
+        from autoflow.pipeline.graph import WeightedModule
+
+        return WeightedModule([member.module() for member in self.members], self.weights)

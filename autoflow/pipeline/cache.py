@@ -1,0 +1,119 @@
+"""Prepared features on disk: the fitted, non-trainable half of extraction, computed once per fold and content.
+
+All workers of a machine share one folder; entries are written under a temporary name and renamed, and a
+lock file makes sure that only one worker computes an entry. The folder belongs to one run on one machine
+and is deleted with it; nothing in it outlives the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autoflow.components.base import FittedExtractor
+from autoflow.components.registry import to_json
+from autoflow.data.dataset import Dataset
+from autoflow.pipeline.spec import Node
+
+_REMEMBERED_NODES = 24
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """Training rows and, unless this is a refit, validation rows; `key` names the pair for the cache."""
+
+    key: str
+    train: Dataset
+    validation: Dataset | None
+
+
+@dataclass(frozen=True)
+class PreparedNode:
+    """A fitted extractor with its output on the rows of a fold (memory-mapped where it came from disk)."""
+
+    extractor: FittedExtractor
+    train: np.ndarray
+    validation: np.ndarray | None
+
+
+class PreparedCache:
+    """Prepares nodes, each once per content.
+
+    Args:
+        folder: shared by the workers of one machine; it is created with access for this user only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._recent: OrderedDict[str, PreparedNode] = OrderedDict()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def prepare(self, node: Node, data: FoldData, seed: int) -> PreparedNode:
+        """Returns the node's extractor fitted on the training rows, with its output on all rows.
+
+        Args:
+            node: extractor and columns.
+            data: rows; two calls with equal `key` must bring equal rows.
+            seed: for the extractor; part of the content, so keep it the same over a run.
+        """
+        content = json.dumps([to_json(node.extractor), node.columns, data.key, seed], ensure_ascii=False)
+        name = hashlib.sha256(content.encode()).hexdigest()[:24]
+        if name in self._recent:
+            self._recent.move_to_end(name)
+            return self._recent[name]
+        with self._only_one(name):
+            prepared = self._load(name, with_validation=data.validation is not None)
+            if prepared is None:
+                prepared = _prepare(node, data, seed)
+                self._store(name, prepared)
+        self._recent[name] = prepared
+        if len(self._recent) > _REMEMBERED_NODES:
+            self._recent.popitem(last=False)
+        return prepared
+
+    @contextmanager
+    def _only_one(self, name: str) -> Iterator[None]:
+        descriptor = os.open(self._folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _load(self, name: str, *, with_validation: bool) -> PreparedNode | None:
+        # the extractor is renamed into place last, so its presence means that the arrays are whole
+        path = self._folder / f"{name}.extractor"
+        if not path.exists():
+            return None
+        train = np.load(self._folder / f"{name}.train.npy", mmap_mode="r")
+        validation = None
+        if with_validation:
+            validation = np.load(self._folder / f"{name}.validation.npy", mmap_mode="r")
+        return PreparedNode(pickle.loads(path.read_bytes()), train, validation)
+
+    def _store(self, name: str, prepared: PreparedNode) -> None:
+        np.save(self._folder / f"{name}.train.npy", prepared.train)
+        if prepared.validation is not None:
+            np.save(self._folder / f"{name}.validation.npy", prepared.validation)
+        partial = self._folder / f"{name}.partial"
+        partial.write_bytes(pickle.dumps(prepared.extractor))
+        partial.rename(self._folder / f"{name}.extractor")
+
+
+def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
+    values = data.train.matrix(node.columns)
+    extractor = node.extractor.fit(values, seed=seed)
+    validation = None
+    if data.validation is not None:
+        validation = extractor.transform(data.validation.matrix(node.columns))
+    return PreparedNode(extractor, extractor.transform(values), validation)

@@ -1,0 +1,73 @@
+"""Fitted pipelines as TensorFlow graphs from raw columns to probabilities.
+
+Imported only where TensorFlow is needed anyway: for parity checks and for the export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from autoflow.pipeline.raw_graph import matrix
+from autoflow.pipeline.training import FittedNetwork
+
+if TYPE_CHECKING:
+    from autoflow.pipeline.assembly import FittedPipeline
+
+
+class TrackedTables(tf.Module):
+    """Hash tables that live as long as this module; implements `components.base.LookupTables`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tables: list[tf.lookup.StaticHashTable] = []
+
+    def table(
+        self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
+    ) -> tf.lookup.StaticHashTable:
+        """Returns a static table from distinct strings to int64; unknown keys give `default`."""
+        with tf.init_scope():  # a table made inside a trace would belong to that trace only
+            initializer = tf.lookup.KeyValueTensorInitializer(
+                tf.constant(list(keys), tf.string, shape=[len(keys)]),
+                tf.constant(values, tf.int64, shape=[len(keys)]),
+            )
+            table = tf.lookup.StaticHashTable(initializer, default)
+        self._tables.append(table)
+        return table
+
+
+class PipelineModule(tf.Module):
+    """One fitted pipeline; call it with raw tensors `[B]` by header inside a `tf.function`."""
+
+    def __init__(self, pipeline: FittedPipeline) -> None:
+        super().__init__()
+        self._pipeline = pipeline
+        self._tables = TrackedTables()
+        self._network = pipeline.model.build() if isinstance(pipeline.model, FittedNetwork) else None
+
+    def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `tf.float32[B, num_classes]`."""
+        schema = self._pipeline.schema
+        blocks = []
+        for node, extractor in zip(self._pipeline.spec.nodes, self._pipeline.extractors, strict=True):
+            values = matrix([schema.column(name) for name in node.columns], raw)
+            blocks.append(extractor.graph(values, self._tables))
+        if self._network is not None:
+            return tf.nn.softmax(self._network(blocks, training=False))
+        return self._pipeline.model.graph(tf.concat(blocks, axis=1))
+
+
+class WeightedModule(tf.Module):
+    """The weighted mean of several pipelines; raw columns are shared inputs."""
+
+    def __init__(self, members: Sequence[tf.Module], weights: Sequence[float]) -> None:
+        super().__init__()
+        self._members = list(members)
+        self._weights = list(weights)
+
+    def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `tf.float32[B, num_classes]`."""
+        return tf.add_n([w * member(raw) for w, member in zip(self._weights, self._members, strict=True)])

@@ -1,0 +1,145 @@
+"""What a person sees while a search runs: a live view on a terminal, one line a trial in a log."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autoflow.budget import format_duration
+from autoflow.search.events import (
+    DataReady,
+    Event,
+    Resumed,
+    Stage,
+    TrialEnded,
+    TrialStarted,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from autoflow.search.trial import TrialJob, TrialResult
+
+_SHOWN_IMPROVEMENTS = 5
+
+
+class LiveView:
+    """Draws the events of a run; a context manager and an observer.
+
+    Args:
+        console: where to draw; a terminal gets the live view, everything else one line a trial.
+        seconds: the time budget; inf for none.
+        started: monotonic time at which the run began.
+        metric: name of the score.
+        quiet: show nothing but warnings.
+    """
+
+    def __init__(self, console: Console, *, seconds: float, started: float, metric: str, quiet: bool) -> None:
+        self._console = console
+        self._seconds = seconds
+        self._started = started
+        self._metric = metric
+        self._quiet = quiet
+        self._stage = "reading the table"
+        self._running: dict[int, tuple[TrialJob, float]] = {}
+        self._num_finished = self._num_failed = 0
+        self._improvements: list[tuple[float, TrialResult]] = []
+        self._live: Live | None = None
+        if console.is_terminal and not quiet:
+            self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Takes in one event."""
+        match event:
+            case Stage(text):
+                self._stage = text
+                self._log(text)
+            case DataReady():
+                self._show_data(event)
+            case Resumed(num_trials, seconds_used):
+                used = format_duration(seconds_used)
+                self._log(f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used")
+            case TrialStarted(job):
+                self._running[job.number] = (job, time.monotonic())
+                self._stage = "searching"
+            case TrialEnded():
+                self._show_trial(event)
+            case Warned(text):
+                self._console.print(Text(f"warning: {text}", style="yellow"))
+
+    def _show_data(self, event: DataReady) -> None:
+        dataset = event.dataset
+        schema = dataset.schema
+        lines = [
+            f"{dataset.name}: {dataset.num_rows} rows, {len(schema.columns)} feature columns, "
+            f"label '{schema.label}' with {len(schema.classes)} classes",
+            *event.notes,
+            f"scored by {event.validation}",
+        ]
+        for line in lines:
+            self._log(line)
+        for warning in event.warnings:
+            self._console.print(Text(f"warning: {warning}", style="yellow"))
+
+    def _show_trial(self, event: TrialEnded) -> None:
+        result = event.result
+        self._running.pop(result.number, None)
+        self._num_finished, self._num_failed = event.num_finished, event.num_failed
+        improved = event.best is not None and event.best.number == result.number
+        if improved:
+            self._improvements.append((time.monotonic() - self._started, result))
+        if self._live is None:
+            outcome = f"{self._metric} {result.score:.4f}" if result.finished else result.message
+            mark = " (best so far)" if improved else ""
+            clock = format_duration(time.monotonic() - self._started)
+            self._log(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {format_duration(result.seconds)}")
+
+    def _log(self, text: str) -> None:
+        if self._live is None and not self._quiet:
+            self._console.print(Text(text), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        elapsed = time.monotonic() - self._started
+        limited = self._seconds < float("inf")
+        clock = f"{format_duration(max(self._seconds - elapsed, 0))} left" if limited else format_duration(elapsed)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            Text(self._stage, style="bold"),
+            ProgressBar(total=self._seconds, completed=min(elapsed, self._seconds), width=30) if limited else Text(""),
+            Text(clock, style="cyan"),
+        )
+        counts = Text(f"{self._num_finished} trials done, {len(self._running)} running, {self._num_failed} without a score")
+        parts: list[RenderableType] = [head, counts]
+        now = time.monotonic()
+        for job, started in list(self._running.values()):
+            parts.append(Text(f"  trial {job.number}: {job.spec} ({format_duration(now - started)})", style="dim", overflow="ellipsis", no_wrap=True))
+        if self._improvements:
+            parts.append(self._improvement_table())
+        return Group(*parts)
+
+    def _improvement_table(self) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="bold")
+        table.add_column("at", justify="right")
+        table.add_column(f"best {self._metric}", justify="right")
+        table.add_column("made of", overflow="ellipsis", no_wrap=True)
+        for at, result in self._improvements[-_SHOWN_IMPROVEMENTS:]:
+            table.add_row(format_duration(at), f"{result.score:.4f}", escape(str(result.spec)))
+        return table

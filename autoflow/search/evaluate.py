@@ -1,0 +1,140 @@
+"""Runs one trial on a worker; the one place where exceptions become data."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autoflow import metrics
+from autoflow.components.base import FitContext, HopelessTrial
+from autoflow.data.dataset import Dataset
+from autoflow.data.split import Fold
+from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
+from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.search.trial import Outcome, TrialJob, TrialResult
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What stays the same over a search; it is sent to every worker once.
+
+    Args:
+        dataset: all training rows.
+        folds: how they are split; one fold is a holdout.
+        metric: name of the metric that ranks trials.
+        seed: of the run; prepared features depend on it.
+    """
+
+    dataset: Dataset
+    folds: tuple[Fold, ...]
+    metric: str
+    seed: int
+
+    @property
+    def validation_rows(self) -> np.ndarray:
+        """Row numbers in the order of a trial's held-out probabilities."""
+        return np.concatenate([fold.validation for fold in self.folds])
+
+    @property
+    def refit_factor(self) -> float:
+        """Seconds that a fit on all rows is expected to take for each second of a trial."""
+        train_share = float(np.mean([len(fold.train) for fold in self.folds])) / self.dataset.num_rows
+        return 1.1 / (len(self.folds) * train_share)
+
+
+class Evaluator:
+    """Evaluates trials of one experiment on this machine, one at a time.
+
+    Args:
+        experiment: data and folds.
+        cache: prepared features, shared with the other workers of the machine.
+        num_threads: threads that a fit may use.
+    """
+
+    def __init__(self, experiment: Experiment, cache: PreparedCache, num_threads: int) -> None:
+        self._experiment = experiment
+        self._cache = cache
+        self._num_threads = num_threads
+        dataset = experiment.dataset
+        fingerprint = dataset.fingerprint
+        self._folds = [
+            FoldData(f"{fingerprint}/{number}", dataset.rows(fold.train), dataset.rows(fold.validation))
+            for number, fold in enumerate(experiment.folds)
+        ]
+
+    def evaluate(self, job: TrialJob) -> TrialResult:
+        """Returns how the trial ended; nothing that the trial does raises."""
+        started = time.monotonic()
+        try:
+            result = self._evaluate(job)
+        except HopelessTrial as hopeless:
+            result = TrialResult(job.number, job.spec, Outcome.HOPELESS, message=str(hopeless))
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            text = " ".join(str(error).split()) or "no message"
+            message = f"{type(error).__name__}: {text[:300]} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+            result = TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
+        return replace(result, seconds=time.monotonic() - started)
+
+    def refit(self, job: TrialJob, iterations: int | None, num_threads: int) -> FittedPipeline:
+        """Returns the pipeline fitted on all rows, with the number of iterations that its trial settled on."""
+        dataset = self._experiment.dataset
+        context = replace(self._context(job.seed, job.seconds, math.inf, iterations), num_threads=num_threads)
+        data = FoldData(f"{dataset.fingerprint}/all", dataset, None)
+        return fit_pipeline(job.spec, data, self._cache, context, preparation_seed=self._experiment.seed).pipeline
+
+    def _evaluate(self, job: TrialJob) -> TrialResult:
+        started = time.monotonic()
+        pipelines, probabilities, iterations = [], [], []
+        for position, fold in enumerate(self._folds):
+            folds_left = len(self._folds) - position
+            seconds = (job.seconds - (time.monotonic() - started)) / folds_left
+            context = self._context(job.seed, seconds, job.hopeless_loss, None)
+            outcome = fit_pipeline(
+                job.spec, fold, self._cache, context, preparation_seed=self._experiment.seed
+            )
+            assert outcome.validation_probabilities is not None
+            pipelines.append(outcome.pipeline)
+            probabilities.append(outcome.validation_probabilities)
+            if outcome.pipeline.model.iterations is not None:
+                iterations.append(outcome.pipeline.model.iterations)
+            if folds_left > 1:  # a whole fold is evidence enough to give the others up
+                context.report(1.0, metrics.score("log_loss", fold.validation.labels, probabilities[-1]))
+        held_out = np.concatenate(probabilities).astype(np.float32)
+        labels = self._experiment.dataset.labels[self._experiment.validation_rows]
+        score = metrics.score(self._experiment.metric, labels, held_out)
+        log_loss = metrics.score("log_loss", labels, held_out)
+        if not (math.isfinite(score) and math.isfinite(log_loss)):
+            message = f"its {self._experiment.metric} is not a finite number"
+            return TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
+        return TrialResult(
+            job.number,
+            job.spec,
+            Outcome.FINISHED,
+            score,
+            log_loss,
+            iterations=round(float(np.median(iterations))) if iterations else None,
+            probabilities=held_out,
+            artifact=pickle.dumps(pipelines),
+        )
+
+    def _context(self, seed: int, seconds: float, hopeless_loss: float, iterations: int | None) -> FitContext:
+        return FitContext(
+            num_classes=len(self._experiment.dataset.schema.classes),
+            seed=seed,
+            num_threads=self._num_threads,
+            seconds=seconds,
+            iterations=iterations,
+            hopeless_loss=hopeless_loss,
+        )
+
+
+def load_pipelines(artifact: bytes) -> Sequence[FittedPipeline]:
+    """Returns the fitted pipelines of a trial of this run, one a fold."""
+    return pickle.loads(artifact)

@@ -1,0 +1,81 @@
+"""What happens during a run, as values that a command line or notebook draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoflow.data.dataset import Dataset
+from autoflow.search.trial import TrialJob, TrialResult
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the run began, in plain words."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class DataReady:
+    """The table was read and understood.
+
+    Args:
+        dataset: the training rows.
+        notes: what was guessed.
+        warnings: what deserves a look.
+        validation: how trials are scored, in plain words.
+    """
+
+    dataset: Dataset
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    validation: str
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An earlier session's trials were found.
+
+    Args:
+        num_trials: how many.
+        seconds_used: budget that they used.
+    """
+
+    num_trials: int
+    seconds_used: float
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A worker began a trial."""
+
+    job: TrialJob
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial ended and is on disk.
+
+    Args:
+        result: how it ended.
+        best: the best finished trial so far, or None.
+        num_finished: trials with a score.
+        num_failed: trials without one.
+    """
+
+    result: TrialResult
+    best: TrialResult | None
+    num_finished: int
+    num_failed: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something deserves a look but stops nothing."""
+
+    text: str
+
+
+Event = Stage | DataReady | Resumed | TrialStarted | TrialEnded | Warned
+Observer = Callable[[Event], None]

@@ -1,0 +1,46 @@
+"""Ctrl-C and termination as a wish that the search reads, so that nothing is torn in the middle."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """Remembers the first signal; the second one raises KeyboardInterrupt.
+
+    Attributes:
+        signal_number: of the first signal; 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+
+    def requested(self) -> bool:
+        """Tells whether the run should end now with what it has."""
+        return self.signal_number != 0
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+
+@contextmanager
+def graceful_interruption() -> Iterator[Interruption]:
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish while the block runs (on the main thread only)."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    before = {number: signal.signal(number, interruption._receive) for number in _SIGNALS}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,259 @@
+"""The run folder: the truth on disk about one search, with one writer, the driver.
+
+    <run>/run.lock            held by the living writer; its text says who
+    <run>/ledger.sqlite       settings and trials; a trial in it is finished for good
+    <run>/trials/00007.npy    held-out probabilities    } written, synced and renamed
+    <run>/trials/00007.fit    fitted pipelines          } before the trial enters the ledger
+    <run>/model/<version>/    exported models
+
+`.fit` files are pickles of the run's own trials, read only by `fit` when it goes on with a run; predicting
+and serving never touch them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from autoflow.errors import AutoFlowError, MachineError, RunFolderInUseError, UsageError
+from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.sampler import Proposal
+from autoflow.search.trial import Outcome, TrialResult
+
+FORMAT = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trials (
+    number INTEGER PRIMARY KEY, outcome TEXT NOT NULL, spec TEXT NOT NULL, "values" TEXT NOT NULL,
+    distributions TEXT NOT NULL, origin TEXT NOT NULL, score REAL, log_loss REAL, seconds REAL NOT NULL,
+    iterations INTEGER, message TEXT NOT NULL, elapsed REAL NOT NULL, sha256 TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A trial as the ledger holds it.
+
+    Args:
+        proposal: what was tried.
+        result: how it ended; without arrays, which `Ledger.probabilities` and `Ledger.artifact` read.
+        elapsed: budget used when it ended, in seconds, earlier sessions included.
+    """
+
+    proposal: Proposal
+    result: TrialResult
+    elapsed: float
+
+
+class Ledger:
+    """Opens or creates a run folder and holds its lock until `close`.
+
+    Args:
+        folder: the run folder.
+        settings: what makes it this run (data fingerprint, label, metric, seed ...), JSON values.
+
+    Raises:
+        RunFolderInUseError: a living process holds the folder.
+        UsageError: the folder belongs to another run, or is no run folder.
+        MachineError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = folder
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"{folder} is a file; name a folder with --output")
+            known = folder.exists() and (folder / "ledger.sqlite").exists()
+            if folder.exists() and not known and any(folder.iterdir()) and not (folder / "run.lock").exists():
+                raise UsageError(f"{folder} holds other files and is no run folder; name a new one with --output")
+            (folder / "trials").mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            self._lock = _take_lock(folder / "run.lock")
+        except OSError as error:
+            raise MachineError(f"run folder {folder} cannot be written: {error.strerror or error}") from error
+        try:
+            self._database = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None)
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_TABLES)
+            self._claim(settings)
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock)
+            raise MachineError(f"{folder / 'ledger.sqlite'} cannot be used: {error}; name another folder with --output") from error
+        except AutoFlowError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the database and gives the lock back."""
+        self._database.close()
+        os.close(self._lock)
+
+    def record(self, entry: LedgerEntry) -> None:
+        """Makes a trial finished for good: its files first, then one transaction.
+
+        Raises:
+            MachineError: the disk is full or the folder gone; what was recorded before is intact.
+        """
+        proposal, result = entry.proposal, entry.result
+        try:
+            digests = {}
+            if result.probabilities is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, result.probabilities)
+                digests["npy"] = self._write(result.number, "npy", buffer.getvalue())
+            if result.artifact is not None:
+                digests["fit"] = self._write(result.number, "fit", result.artifact)
+            self._database.execute(
+                "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    result.number,
+                    result.outcome.name,
+                    json.dumps(result.spec.to_json(), ensure_ascii=False),
+                    json.dumps(dict(proposal.values), ensure_ascii=False),
+                    json.dumps(dict(proposal.distributions), ensure_ascii=False),
+                    proposal.origin,
+                    result.score if result.finished else None,
+                    result.log_loss if result.finished else None,
+                    result.seconds,
+                    result.iterations,
+                    result.message,
+                    entry.elapsed,
+                    json.dumps(digests),
+                ),
+            )
+        except (OSError, sqlite3.OperationalError) as error:
+            raise MachineError(
+                f"trial {result.number} cannot be written to {self.folder}: {error}; "
+                "make room or access, then repeat the command to go on"
+            ) from error
+
+    def entries(self) -> list[LedgerEntry]:
+        """Returns all recorded trials in the order of their numbers.
+
+        Raises:
+            UsageError: a recorded component is not registered any more.
+        """
+        rows = self._database.execute(
+            'SELECT number, outcome, spec, "values", distributions, origin, score, log_loss, seconds, '
+            "iterations, message, elapsed FROM trials ORDER BY number"
+        ).fetchall()
+        entries = []
+        for number, outcome, spec, values, distributions, origin, score, log_loss, seconds, rounds, text, at in rows:
+            pipeline = PipelineSpec.from_json(json.loads(spec))
+            result = TrialResult(
+                number,
+                pipeline,
+                Outcome[outcome],
+                float("nan") if score is None else score,
+                float("nan") if log_loss is None else log_loss,
+                seconds,
+                rounds,
+                text,
+            )
+            entries.append(LedgerEntry(Proposal(pipeline, json.loads(values), json.loads(distributions), origin), result, at))
+        return entries
+
+    def artifact(self, number: int) -> bytes:
+        """Returns the pickled fitted pipelines of a finished trial; raises MachineError where they are damaged."""
+        return self._read(number, "fit")
+
+    def probabilities(self, number: int) -> np.ndarray:
+        """Returns the held-out probabilities of a finished trial; raises MachineError where they are damaged."""
+        return np.load(io.BytesIO(self._read(number, "npy")))
+
+    def setting(self, key: str) -> Any:
+        """Returns a value stored with `remember`, or None."""
+        row = self._database.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def remember(self, key: str, value: Any) -> None:
+        """Stores a JSON value beside the settings."""
+        self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+
+    def _claim(self, settings: Mapping[str, Any]) -> None:
+        wanted = {"format": FORMAT} | dict(settings)
+        stored = self.setting("run")
+        if stored is None:
+            self.remember("run", wanted)
+            return
+        for key, value in wanted.items():
+            if stored.get(key) != value:
+                raise UsageError(
+                    f"{self.folder} belongs to another run: its {key.replace('_', ' ')} was {_shown(stored.get(key))}, "
+                    f"this one has {_shown(value)}. Name another folder with --output."
+                )
+
+    def _write(self, number: int, suffix: str, content: bytes) -> str:
+        path = self._path(number, suffix)
+        write_durably(path, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def _read(self, number: int, suffix: str) -> bytes:
+        row = self._database.execute("SELECT sha256 FROM trials WHERE number = ?", (number,)).fetchone()
+        path = self._path(number, suffix)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise MachineError(f"{path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != json.loads(row[0]).get(suffix):
+            raise MachineError(f"{path} is damaged: its content is not what the ledger recorded")
+        return content
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self.folder / "trials" / f"{number:05d}.{suffix}"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file so that after a crash it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        os.close(descriptor)
+        raise RunFolderInUseError(
+            f"run folder {path.parent} is in use by {holder}; wait for it, or name another folder with --output"
+        ) from None
+    me = psutil.Process()
+    text = f"process {me.pid} ({me.name()}, user {me.username()})"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+    return descriptor
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,108 @@
+"""The opening portfolio: strong recipes in order of expected value, read from `portfolio.json`.
+
+The file names components, this code does not: entries whose components are missing or do not support the
+data fall back or are left out, and every registered component that the file does not mention gets a trial
+of its own afterwards, so that a third-party component is searched without being listed anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+
+from autoflow.components.registry import Role, names
+from autoflow.data.schema import DataProfile
+from autoflow.search.sampler import Value
+from autoflow.search.space import (
+    NodePlan,
+    classifier_names,
+    concatenation_names,
+    extractor_names,
+    is_neural,
+    plan_nodes,
+)
+
+
+def recipes(profile: DataProfile) -> list[dict[str, Value]]:
+    """Returns flat hyperparameter values for the opening trials, the cheap and promising first."""
+    portfolio = json.loads(files("autoflow.search").joinpath("portfolio.json").read_text(encoding="utf-8"))
+    plans = plan_nodes(profile)
+    known = classifier_names(profile)
+    opening = [
+        _values(entry, portfolio["extractors"], plans)
+        for entry in portfolio["recipes"]
+        if entry["classification"] in known and _concatenation_fits(entry, profile)
+    ]
+    return opening + list(_unlisted(portfolio, profile, plans))
+
+
+def _values(
+    entry: Mapping[str, Any], extractor_sets: Mapping[str, Mapping[str, str]], plans: tuple[NodePlan, ...]
+) -> dict[str, Value]:
+    classifier = entry["classification"]
+    family = "neural" if is_neural(classifier) else "matrix"
+    chosen = extractor_sets[entry["extractors"]] | entry.get("replace", {})
+    values: dict[str, Value] = {"classification": classifier}
+    for plan in plans:
+        values[f"{family}/{plan.name}"] = _extractor(chosen, extractor_sets, plan, neural=family == "neural")
+    if "concatenation" in entry:
+        values[f"{family}/concatenation"] = entry["concatenation"]
+    for name, value in entry.get("values", {}).items():
+        values[f"classification/{classifier}/{name}"] = value
+    return values
+
+
+def _extractor(
+    chosen: Mapping[str, str], sets: Mapping[str, Mapping[str, str]], plan: NodePlan, *, neural: bool
+) -> str:
+    """Returns the entry's extractor for a node, or the first of the other sets that supports its data."""
+    possible = extractor_names(plan, trainable=neural)
+    for candidates in (chosen, *sets.values()):
+        name = candidates.get(plan.name, candidates.get(plan.kind.value))
+        if name in possible:
+            return name
+    return possible[0] if possible else ""
+
+
+def _concatenation_fits(entry: Mapping[str, Any], profile: DataProfile) -> bool:
+    if "concatenation" not in entry:
+        return True
+    return entry["concatenation"] in concatenation_names(profile, trainable=is_neural(entry["classification"]))
+
+
+def _unlisted(
+    portfolio: Mapping[str, Any], profile: DataProfile, plans: tuple[NodePlan, ...]
+) -> Iterator[dict[str, Value]]:
+    sets, entries = portfolio["extractors"], portfolio["recipes"]
+    listed = {entry["classification"] for entry in entries}
+    for classifier in classifier_names(profile):
+        if classifier not in listed:
+            yield _values({"classification": classifier, "extractors": "neural" if is_neural(classifier) else "linear"}, sets, plans)
+    concatenations = {entry["concatenation"] for entry in entries if "concatenation" in entry}
+    neural = [entry for entry in entries if "concatenation" in entry and entry["classification"] in classifier_names(profile)]
+    for concatenation in concatenation_names(profile, trainable=True):
+        if concatenation not in concatenations and neural:
+            yield _values(neural[0] | {"concatenation": concatenation}, sets, plans)
+    mentioned = {name for extractors in [*sets.values(), *(entry.get("replace", {}) for entry in entries)] for name in extractors.values()}
+    for extractor in sorted(set(names(Role.FEATURE_EXTRACTION)) - mentioned):
+        yield from _with_extractor(extractor, entries, sets, profile, plans)
+
+
+def _with_extractor(
+    extractor: str,
+    entries: list[dict[str, Any]],
+    sets: Mapping[str, Mapping[str, str]],
+    profile: DataProfile,
+    plans: tuple[NodePlan, ...],
+) -> Iterator[dict[str, Value]]:
+    """Yields the first recipe after the baseline whose classifier can use the extractor, with it in place."""
+    for entry in entries[1:]:
+        if entry["classification"] not in classifier_names(profile):
+            continue
+        neural = is_neural(entry["classification"])
+        nodes = [plan.name for plan in plans if extractor in extractor_names(plan, trainable=neural)]
+        if nodes:
+            yield _values(entry | {"replace": dict.fromkeys(nodes, extractor)}, sets, plans)
+            return

@@ -1,0 +1,324 @@
+"""Ray behind one file: starting or joining a cluster, long-lived workers, and what happens when one dies.
+
+Workers import TensorFlow only when a trial needs it; a worker that dies or hangs costs its trial and is
+replaced. Retries are decided by the study, never by Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autoflow.components.discovery import ComponentFile, discover
+from autoflow.errors import MachineError
+from autoflow.pipeline.assembly import FittedPipeline
+from autoflow.search.evaluate import Evaluator, Experiment
+from autoflow.search.trial import Outcome, TrialJob, TrialResult
+
+_OVERRUN_FACTOR = 1.5
+_OVERRUN_SECONDS = 20.0
+_JOIN_SECONDS = 30.0
+
+
+class RayWorker:
+    """One long-lived worker process; Ray makes it an actor.
+
+    Args:
+        component_files: the user's own components.
+        num_threads: threads that a fit may use.
+        cache_name: names the folder of prepared features, which the workers of a machine share.
+    """
+
+    def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, cache_name: str) -> None:
+        set_thread_environment(num_threads)
+        discover(component_files)
+        # the first trials need these; their import overlaps with reading the table
+        import lightgbm  # noqa: F401
+        import sklearn.ensemble
+        import sklearn.linear_model  # noqa: F401
+
+        self._num_threads = num_threads
+        self._cache_folder = cache_folder(cache_name)
+        self._evaluator: Evaluator | None = None
+
+    def begin(self, experiment: Experiment) -> int:
+        """Takes the data; returns the process id."""
+        from autoflow.pipeline.cache import PreparedCache
+
+        self._evaluator = Evaluator(experiment, PreparedCache(self._cache_folder), self._num_threads)
+        return os.getpid()
+
+    def evaluate(self, job: TrialJob) -> TrialResult:
+        """Runs one trial."""
+        assert self._evaluator is not None
+        return self._evaluator.evaluate(job)
+
+    def refit(self, job: TrialJob, iterations: int | None, num_threads: int) -> FittedPipeline:
+        """Fits a pipeline on all rows."""
+        assert self._evaluator is not None
+        return self._evaluator.refit(job, iterations, num_threads)
+
+
+@dataclass
+class _Slot:
+    actor: Any = None
+    job: TrialJob | None = None
+    reference: Any = None
+    kill_at: float = float("inf")
+    knows_tensorflow: bool = False
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Ray, joined or started by `start_ray`.
+
+    Args:
+        started_here: whether closing should stop it.
+        cores: that the whole cluster has.
+        processes: process ids and creation times of what was started here.
+    """
+
+    started_here: bool
+    cores: int
+    processes: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass
+class RayPool:
+    """A pool of Ray actors; implements `WorkerPool`. Call `begin` once before the first trial.
+
+    Args:
+        num_workers: trials that run side by side.
+        num_threads: threads of each.
+        component_files: the user's own components.
+        cache_name: see `RayWorker`.
+    """
+
+    num_workers: int
+    num_threads: int
+    component_files: tuple[ComponentFile, ...]
+    cache_name: str
+    _slots: list[_Slot] = field(default_factory=list, init=False)
+    _experiment: Any = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = [_Slot(self._new_actor()) for _ in range(self.num_workers)]
+
+    def begin(self, experiment: Experiment) -> None:
+        """Sends the data to all workers.
+
+        Raises:
+            MachineError: the workers do not start.
+        """
+        import ray
+
+        self._experiment = ray.put(experiment)
+        ready = [slot.actor.begin.remote(self._experiment) for slot in self._slots]
+        try:
+            ray.get(ready, timeout=120)
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            raise MachineError(f"the workers do not start: {_first_line(error)}") from error
+
+    def idle(self) -> list[int]:
+        """Returns the workers that can take a trial now."""
+        return [number for number, slot in enumerate(self._slots) if slot.job is None]
+
+    def knows_tensorflow(self, worker: int) -> bool:
+        """Tells whether the worker has imported TensorFlow already."""
+        return self._slots[worker].knows_tensorflow
+
+    def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
+        """Gives a trial to an idle worker."""
+        slot = self._slots[worker]
+        slot.job = job
+        slot.reference = self._actor(slot).evaluate.remote(job)
+        slot.kill_at = time.monotonic() + job.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
+        slot.knows_tensorflow = slot.knows_tensorflow or needs_tensorflow
+
+    def running(self) -> list[TrialJob]:
+        """Returns the trials in progress."""
+        return [slot.job for slot in self._slots if slot.job is not None]
+
+    def wait(self, seconds: float) -> list[TrialResult]:
+        """Returns the trials that ended, waiting up to `seconds` for the first."""
+        import ray
+
+        busy = {slot.reference: slot for slot in self._slots if slot.job is not None}
+        if not busy:
+            return []
+        ready, _ = ray.wait(list(busy), num_returns=1, timeout=max(seconds, 0.0))
+        results = [self._collect(busy[reference]) for reference in ready]
+        for slot in self._slots:
+            if slot.job is not None and time.monotonic() > slot.kill_at:
+                results.append(self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped"))
+        return results
+
+    def abandon(self) -> None:
+        """Stops all trials in progress; their workers are replaced."""
+        for slot in self._slots:
+            if slot.job is not None:
+                self._end(slot)
+
+    def refit(self, job: TrialJob, iterations: int | None, seconds: float, *, needs_tensorflow: bool) -> FittedPipeline | None:
+        """Fits a pipeline on all rows with the threads of all workers.
+
+        Returns:
+            None where the worker died, the fit raised or took longer than `seconds`.
+        """
+        import ray
+
+        idle = [slot for slot in self._slots if slot.job is None]
+        # a worker that lives saves seconds, one with the right imports saves more
+        slot = max(idle, key=lambda slot: (slot.actor is not None, slot.knows_tensorflow == needs_tensorflow))
+        reference = self._actor(slot).refit.remote(job, iterations, self.num_threads * self.num_workers)
+        try:
+            return ray.get(reference, timeout=seconds)
+        except (ray.exceptions.RayError, TimeoutError):
+            self._end(slot)
+            return None
+
+    def close(self) -> None:
+        """Ends the workers and deletes the prepared features of this machine."""
+        import shutil
+
+        for slot in self._slots:
+            self._end(slot)
+        shutil.rmtree(cache_folder(self.cache_name), ignore_errors=True)
+
+    def _collect(self, slot: _Slot) -> TrialResult:
+        import ray
+
+        try:
+            result = ray.get(slot.reference)
+        except ray.exceptions.RayActorError:
+            return self._lose(slot, Outcome.LOST, "its worker process died (killed, out of memory, or crashed in native code)")
+        except ray.exceptions.RayError as error:
+            return self._lose(slot, Outcome.FAILED, _first_line(error))
+        slot.job = slot.reference = None
+        return result
+
+    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult:
+        assert slot.job is not None
+        lost = slot.job
+        self._end(slot)
+        return TrialResult(lost.number, lost.spec, outcome, message=message)
+
+    def _end(self, slot: _Slot) -> None:
+        """Ends a worker process; the next use of the slot starts another."""
+        import ray
+
+        if slot.actor is not None:
+            ray.kill(slot.actor)
+        slot.actor, slot.job, slot.reference, slot.knows_tensorflow = None, None, None, False
+
+    def _actor(self, slot: _Slot) -> Any:
+        if slot.actor is None:
+            slot.actor = self._new_actor()
+            slot.actor.begin.remote(self._experiment)
+        return slot.actor
+
+    def _new_actor(self) -> Any:
+        import ray
+
+        actor = ray.remote(RayWorker).options(num_cpus=self.num_threads, max_restarts=0, max_task_retries=0)
+        return actor.remote(self.component_files, self.num_threads, self.cache_name)
+
+
+def start_ray(num_cpus: int, address: str | None) -> Cluster:
+    """Starts Ray on this machine, or joins the cluster at `address`, or uses the one already joined.
+
+    Must be called on a thread that outlives the cluster: Ray's processes end with the thread that started
+    them.
+
+    Raises:
+        MachineError: Ray does not start, or the cluster has fewer than `num_cpus` cores.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    before = set(psutil.Process().children(recursive=True))
+    started = False
+    try:
+        if not ray.is_initialized():
+            with _quiet_output():
+                if address is None:
+                    ray.init(
+                        num_cpus=num_cpus,
+                        include_dashboard=False,
+                        logging_level="ERROR",
+                        log_to_driver=False,
+                        object_store_memory=_object_store_bytes(),
+                        _node_ip_address="127.0.0.1",
+                    )
+                else:
+                    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+            started = True
+    except Exception as error:
+        place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
+        raise MachineError(f"{place}: {_first_line(error)}") from error
+    cores = int(ray.cluster_resources().get("CPU", 0))
+    if cores < num_cpus:
+        if started:
+            ray.shutdown()
+        raise MachineError(
+            f"the cluster has {cores} cores, but {num_cpus} are asked for; ask for fewer with --workers"
+        )
+    after = set(psutil.Process().children(recursive=True)) - before
+    return Cluster(started, cores, tuple((process.pid, process.create_time()) for process in after))
+
+
+def stop_ray(cluster: Cluster) -> None:
+    """Stops what `start_ray` started."""
+    import ray
+
+    if cluster.started_here:
+        ray.shutdown()
+
+
+def sweep(processes: list[list[float]]) -> None:
+    """Ends Ray processes that a killed driver left behind, by process id and creation time."""
+    for pid, created in processes:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(int(pid))
+            if abs(process.create_time() - created) < 1:
+                process.kill()
+
+
+def cache_folder(name: str) -> Path:
+    """Returns this machine's folder for the prepared features of a run."""
+    return Path(tempfile.gettempdir()) / f"autoflow-{os.getuid()}-{name}"
+
+
+def set_thread_environment(num_threads: int) -> None:
+    """Limits the threads of libraries that are not imported yet, and keeps them from spinning."""
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(num_threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+@contextlib.contextmanager
+def _quiet_output() -> Iterator[None]:
+    """Keeps Ray's start-up chatter off the terminal; its errors arrive as exceptions."""
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
+
+
+def _object_store_bytes() -> int:
+    return int(min(2 * 2**30, max(256 * 2**20, psutil.virtual_memory().available * 0.15)))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

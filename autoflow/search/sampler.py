@@ -1,0 +1,226 @@
+"""Optuna decides and keras-tuner asks: the one bridge between the two, and the order of proposals.
+
+Heavy imports happen inside the functions. A proposal carries its values and distributions, so that a study
+can be rebuilt from the ledger without Optuna's own storage.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from autoflow.data.schema import DataProfile
+from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.space import draw
+
+if TYPE_CHECKING:
+    import keras_tuner
+    import optuna
+
+Value = int | float | str | bool
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """Returns a seed below 2^31 for trial `number` of a run; a resumed run repeats no point with it."""
+    return zlib.crc32(f"{seed}/{number}".encode()) & 0x7FFFFFFF
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A pipeline to try, with the flat values that it was drawn from.
+
+    Args:
+        spec: the pipeline.
+        values: hyperparameter values by scoped name.
+        distributions: Optuna's JSON of the distribution of each value.
+        origin: `"portfolio"` or `"tpe"`.
+    """
+
+    spec: PipelineSpec
+    values: Mapping[str, Value]
+    distributions: Mapping[str, str] = field(repr=False)
+    origin: str
+
+
+class Sampler:
+    """Proposes pipelines: given recipes first, then TPE over the conditional space.
+
+    Args:
+        profile: shape of the data.
+        seed: of the run; trial `n` is drawn with a seed derived from it and `n`.
+    """
+
+    def __init__(self, profile: DataProfile, seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._profile = profile
+        self._seed = seed
+        self._study = optuna.create_study(direction="minimize")
+        self._asked: dict[str, optuna.trial.Trial] = {}
+        self._seen: set[str] = set()
+
+    def recipe(self, values: Mapping[str, Value]) -> Proposal:
+        """Returns the pipeline that holds the given values and defaults elsewhere."""
+        return self._propose(_default, values, "portfolio")
+
+    def ask(self, number: int) -> Proposal:
+        """Returns a new proposal for trial `number`; it differs from all earlier ones where it can."""
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.samplers import TPESampler
+
+        proposal = None
+        for attempt in range(8):
+            with warnings.catch_warnings():
+                # `group` is marked experimental; conditional spaces need it
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._study.sampler = TPESampler(
+                    seed=derived_seed(self._seed, number * 8 + attempt),
+                    multivariate=True,
+                    group=True,
+                    constant_liar=True,
+                    n_startup_trials=8,
+                )
+            trial = self._study.ask()
+            proposal = self._propose(_suggest(trial), {}, "tpe")
+            if proposal.spec.fingerprint not in self._seen:
+                self._asked[proposal.spec.fingerprint] = trial
+                self._seen.add(proposal.spec.fingerprint)
+                return proposal
+            self._study.tell(trial, state=_trial_state("FAIL"))
+        assert proposal is not None
+        return proposal
+
+    def is_new(self, proposal: Proposal) -> bool:
+        """Tells whether no equal spec was proposed before, and remembers it."""
+        new = proposal.spec.fingerprint not in self._seen
+        self._seen.add(proposal.spec.fingerprint)
+        return new
+
+    def tell(self, proposal: Proposal, loss: float | None) -> None:
+        """Records how a proposal ended.
+
+        Args:
+            proposal: one of this sampler, or one from the ledger of the same run.
+            loss: what is minimised, finite; None for a trial that gave no score.
+        """
+        import optuna
+
+        self._seen.add(proposal.spec.fingerprint)
+        trial = self._asked.pop(proposal.spec.fingerprint, None)
+        state = _trial_state("FAIL" if loss is None else "COMPLETE")
+        if trial is not None:
+            self._study.tell(trial, loss, state=state)
+            return
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=loss,
+                params=dict(proposal.values),
+                distributions={
+                    name: optuna.distributions.json_to_distribution(text)
+                    for name, text in proposal.distributions.items()
+                },
+            )
+        )
+
+    def _propose(self, choose: Choose, values: Mapping[str, Value], origin: str) -> Proposal:
+        distributions: dict[str, str] = {}
+        hp = _hyperparameters(choose, values, distributions)
+        spec = draw(hp, self._profile)
+        return Proposal(spec, {name: hp.values[name] for name in distributions}, distributions, origin)
+
+
+Choose = Callable[[Any, "optuna.distributions.BaseDistribution"], Value]
+"""From a declared keras-tuner hyperparameter and its Optuna distribution to a value."""
+
+
+def _default(declared: Any, distribution: optuna.distributions.BaseDistribution) -> Value:
+    return declared.default
+
+
+def _suggest(trial: optuna.trial.Trial) -> Choose:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    def choose(declared: Any, distribution: optuna.distributions.BaseDistribution) -> Value:
+        name = declared.name
+        match distribution:
+            case CategoricalDistribution():
+                return trial.suggest_categorical(name, distribution.choices)
+            case IntDistribution():
+                return trial.suggest_int(
+                    name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+                )
+            case FloatDistribution():
+                return trial.suggest_float(
+                    name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+                )
+        raise TypeError(f"no way to ask Optuna for {distribution}")
+
+    return choose
+
+
+def _hyperparameters(
+    choose: Choose, values: Mapping[str, Value], distributions: dict[str, str]
+) -> keras_tuner.HyperParameters:
+    """Returns a keras-tuner container in which the first request for a name asks `choose`."""
+    import keras_tuner
+    import optuna
+
+    class AskingHyperParameters(keras_tuner.HyperParameters):
+        def _register(self, hyperparameter: Any, overwrite: bool = False) -> Any:
+            distribution = _distribution(hyperparameter)
+            if distribution is not None and self.is_active(hyperparameter):
+                name = hyperparameter.name
+                if name not in self.values or not _holds(distribution, self.values[name]):
+                    self.values[name] = choose(hyperparameter, distribution)
+                distributions[name] = optuna.distributions.distribution_to_json(distribution)
+            return super()._register(hyperparameter, overwrite)
+
+    hp = AskingHyperParameters()
+    hp.values.update(values)
+    return hp
+
+
+def _distribution(declared: Any) -> optuna.distributions.BaseDistribution | None:
+    import keras_tuner.engine.hyperparameters as kinds
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(declared, kinds.Boolean):
+        return CategoricalDistribution([False, True])
+    if isinstance(declared, kinds.Choice):
+        return CategoricalDistribution(declared.values)
+    logarithmic = getattr(declared, "sampling", None) in ("log", "reverse_log")
+    if isinstance(declared, kinds.Int):
+        step = 1 if logarithmic else declared.step or 1
+        return IntDistribution(declared.min_value, declared.max_value, log=logarithmic, step=step)
+    if isinstance(declared, kinds.Float):
+        step = None if logarithmic else declared.step
+        return FloatDistribution(declared.min_value, declared.max_value, log=logarithmic, step=step)
+    return None
+
+
+def _holds(distribution: Any, value: Value) -> bool:
+    """Tells whether a given value lies in the space; a portfolio may name what this profile excludes."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return distribution.low <= value <= distribution.high
+
+
+def _trial_state(name: str) -> optuna.trial.TrialState:
+    import optuna
+
+    return optuna.trial.TrialState[name]
+
+
+def opening(sampler: Sampler, recipes: list[dict[str, Value]]) -> Iterator[Proposal]:
+    """Yields the distinct pipelines of an opening portfolio."""
+    for recipe in recipes:
+        proposal = sampler.recipe(recipe)
+        if sampler.is_new(proposal):
+            yield proposal

@@ -1,0 +1,187 @@
+"""The loop of a search: propose, hand out, record, until the time or the trials are used up.
+
+Knows neither TensorFlow nor Ray: workers are a `WorkerPool`, and tests bring a fake one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from autoflow.budget import Budget
+from autoflow.components.base import NeuralClassifier
+from autoflow.errors import NoModelError
+from autoflow.metrics import larger_is_better
+from autoflow.search.events import Observer, TrialEnded, TrialStarted
+from autoflow.search.ledger import Ledger, LedgerEntry
+from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
+from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
+
+_SHORTEST_TRIAL_SECONDS = 1.5
+_HOPELESS_FACTOR = 1.6
+_TRIES = 2
+
+
+@dataclass(frozen=True)
+class FinishCosts:
+    """What the end of a run costs: the study leaves that much time.
+
+    Args:
+        fixed_seconds: exporting, verifying, reporting.
+        refit_factor: seconds of a refit on all rows for each second that the trial took.
+    """
+
+    fixed_seconds: float
+    refit_factor: float
+
+    def seconds(self, trial_seconds: float) -> float:
+        """Returns the whole cost for a winner that took `trial_seconds`."""
+        return self.fixed_seconds + self.refit_factor * trial_seconds
+
+
+@dataclass
+class Study:
+    """One search. `run` returns when it is over; `best` and `results` tell what came out.
+
+    Args:
+        pool: the workers.
+        sampler: proposes pipelines.
+        ledger: makes finished trials durable.
+        budget: of the whole run.
+        costs: time to leave at the end.
+        metric: that ranks trials.
+        seed: of the run.
+        max_trials: trials in all, earlier sessions included; None for no limit.
+        recipes: values of the opening portfolio.
+        observer: is told what happens.
+        should_stop: tells whether the user wants the search to end now.
+    """
+
+    pool: WorkerPool
+    sampler: Sampler
+    ledger: Ledger
+    budget: Budget
+    costs: FinishCosts
+    metric: str
+    seed: int
+    max_trials: int | None
+    recipes: list[dict[str, int | float | str | bool]]
+    observer: Observer
+    should_stop: Callable[[], bool] = lambda: False
+    results: list[TrialResult] = field(default_factory=list, init=False)
+    _proposals: dict[int, Proposal] = field(default_factory=dict, init=False)
+    _tries: dict[int, int] = field(default_factory=dict, init=False)
+    _pending: deque[Proposal] = field(default_factory=deque, init=False)
+    _retries: deque[TrialJob] = field(default_factory=deque, init=False)
+    _next_number: int = field(default=0, init=False)
+    _num_opening: int = field(default=0, init=False)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The finished trial with the best score; of equals the quicker one."""
+        finished = [result for result in self.results if result.finished]
+        return min(finished, key=lambda result: (self._loss(result), result.number), default=None)
+
+    def ranking(self) -> list[TrialResult]:
+        """Returns the finished trials, the best first."""
+        finished = [result for result in self.results if result.finished]
+        return sorted(finished, key=lambda result: (self._loss(result), result.number))
+
+    def restore(self) -> None:
+        """Takes in the trials of earlier sessions from the ledger."""
+        for entry in self.ledger.entries():
+            self.results.append(entry.result)
+            self.sampler.tell(entry.proposal, self._loss(entry.result) if entry.result.finished else None)
+            self._next_number = entry.result.number + 1
+
+    def run(self) -> None:
+        """Searches until the time left is what finishing needs, or all trials are done.
+
+        Raises:
+            NoModelError: every trial of the opening portfolio failed; the first message is quoted.
+            MachineError: a finished trial cannot be written.
+        """
+        self._pending.extend(opening(self.sampler, self.recipes))
+        self._num_opening = len(self._pending)
+        while True:
+            if self.should_stop():
+                break
+            self._hand_out()
+            if not self.pool.running():
+                break
+            seconds = self._search_seconds()
+            if seconds <= 0:
+                break
+            for result in self.pool.wait(min(seconds, 0.5)):
+                self._take(result)
+        for job in self.pool.running():
+            self.results.append(TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, message=Outcome.OUT_OF_TIME.value))
+        self.pool.abandon()
+
+    def _hand_out(self) -> None:
+        for worker in self.pool.idle():
+            seconds = (self._search_seconds(for_new_trial=True)) / (1 + self.costs.refit_factor)
+            if seconds < _SHORTEST_TRIAL_SECONDS:
+                return
+            if self._retries:
+                job = replace(self._retries.popleft(), seconds=seconds)
+            else:
+                if self.max_trials is not None and self._next_number >= self.max_trials:
+                    return
+                number, proposal = self._next_number, self._propose(worker)
+                self._next_number += 1
+                self._proposals[number] = proposal
+                job = TrialJob(number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss())
+            self._tries[job.number] = self._tries.get(job.number, 0) + 1
+            self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
+            self.observer(TrialStarted(job))
+
+    def _propose(self, worker: int) -> Proposal:
+        """Returns the next recipe, one that suits the worker's imports where workers differ, or asks TPE.
+
+        TensorFlow takes seconds to import, so one worker imports it and then prefers networks.
+        """
+        if not self._pending:
+            return self.sampler.ask(self._next_number)
+        knows = self.pool.knows_tensorflow(worker)
+        others = {self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker}
+        proposal = self._pending[0]
+        if self._next_number > 0 and others and others != {knows} and (knows or True in others):
+            suiting = (each for each in self._pending if isinstance(each.spec.classifier, NeuralClassifier) == knows)
+            proposal = next(suiting, proposal)
+        self._pending.remove(proposal)
+        return proposal
+
+    def _take(self, result: TrialResult) -> None:
+        if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
+            proposal = self._proposals[result.number]
+            self._retries.append(TrialJob(result.number, proposal.spec, derived_seed(self.seed, result.number)))
+            return
+        proposal = self._proposals[result.number]
+        self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
+        self.sampler.tell(proposal, self._loss(result) if result.finished else None)
+        self.results.append(replace(result, artifact=None))
+        num_finished = sum(each.finished for each in self.results)
+        num_failed = len(self.results) - num_finished
+        self.observer(TrialEnded(result, self.best, num_finished, num_failed))
+        if num_finished == 0 and num_failed >= max(3, self._num_opening):
+            first = next(each for each in self.results if not each.finished)
+            raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")
+
+    def _search_seconds(self, *, for_new_trial: bool = False) -> float:
+        """Returns the seconds until the search must end for the winner to be finished in time."""
+        best = self.best
+        reserve = self.costs.fixed_seconds if for_new_trial else self.costs.seconds(best.seconds if best else 0.0)
+        return self.budget.remaining() - reserve
+
+    def _hopeless_loss(self) -> float:
+        """Returns the log-loss above which a trial cannot catch up: far above the median of the good half."""
+        losses = sorted(result.log_loss for result in self.results if result.finished)
+        if len(losses) < 3:
+            return math.inf
+        return losses[len(losses) // 4] * _HOPELESS_FACTOR + 0.02
+
+    def _loss(self, result: TrialResult) -> float:
+        return -result.score if larger_is_better(self.metric) else result.score

@@ -1,0 +1,100 @@
+"""The values that travel between the study and its workers: what to try, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from autoflow.pipeline.spec import PipelineSpec
+
+
+class Outcome(Enum):
+    """How a trial ended; the value is the sentence that people read."""
+
+    FINISHED = "finished"
+    HOPELESS = "given up early: it could not catch up with the best"
+    FAILED = "failed"
+    OUT_OF_TIME = "did not finish before the deadline"
+    LOST = "its worker process died"
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """A trial that a worker should run.
+
+    Args:
+        number: counts from 0 in the order of proposal.
+        spec: the pipeline.
+        seed: derived from the run's seed and the number.
+        seconds: time that the fits of all folds together should take at most.
+        hopeless_loss: validation log-loss above which the trial is given up early.
+    """
+
+    number: int
+    spec: PipelineSpec
+    seed: int
+    seconds: float = float("inf")
+    hopeless_loss: float = float("inf")
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What became of a trial.
+
+    Args:
+        number: the trial's number.
+        spec: its pipeline.
+        outcome: how it ended.
+        score: validation score in the metric of the search; NaN unless finished.
+        log_loss: validation log-loss; NaN unless finished.
+        seconds: wall time on the worker.
+        iterations: rounds or epochs that the folds settled on (their median); None where there are none.
+        message: a sentence for a trial that did not finish.
+        probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
+        artifact: the fitted pipelines of all folds, pickled.
+    """
+
+    number: int
+    spec: PipelineSpec
+    outcome: Outcome
+    score: float = float("nan")
+    log_loss: float = float("nan")
+    seconds: float = 0.0
+    iterations: int | None = None
+    message: str = ""
+    probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
+    artifact: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial has a score that may rank."""
+        return self.outcome is Outcome.FINISHED
+
+
+class WorkerPool(Protocol):
+    """What the study needs of its workers; tests bring one without Ray."""
+
+    @property
+    def num_workers(self) -> int:
+        """Trials that run side by side; workers are numbered from 0."""
+
+    def idle(self) -> list[int]:
+        """Returns the workers that can take a trial now."""
+
+    def knows_tensorflow(self, worker: int) -> bool:
+        """Tells whether the worker has imported TensorFlow already."""
+
+    def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
+        """Gives a trial to an idle worker."""
+
+    def running(self) -> list[TrialJob]:
+        """Returns the trials in progress."""
+
+    def wait(self, seconds: float) -> list[TrialResult]:
+        """Returns the trials that ended, waiting up to `seconds` for the first."""
+
+    def abandon(self) -> None:
+        """Stops all trials in progress; their workers are replaced when they are needed again."""

@@ -1,0 +1,228 @@
+"""Predictions from an exported model: TensorFlow, its manifest and the data floor, and never a component.
+
+`load` finds the version, checks that its files are the ones that were exported, and opens the graph as a
+server does. Nothing is unpickled and no code of the model's makers runs, only the operations of its graph.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from autoflow.data.reading import RawTable
+from autoflow.data.schema import Column
+from autoflow.errors import NoModelError
+from autoflow.manifest import Manifest, changed_files, read_manifest, versions_in
+from autoflow.metrics import Scores, evaluate_probabilities
+from autoflow.serving.rows import labelled_rows, open_table, raw_rows
+from autoflow.serving.session import ServingSession
+
+_log = logging.getLogger(__name__)
+
+_BATCH_ROWS = 4096
+_READ_BY_THE_GRAPH = ("saved_model.pb", "variables/", "assets/")
+_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def load(path: str | os.PathLike[str]) -> Predictor:
+    """Returns a predictor for an exported model.
+
+    Args:
+        path: a version folder such as `run/model/1`, a model folder with integer versions (the largest is
+            taken), or a run folder that holds one as `model/`.
+
+    Raises:
+        NoModelError: no model there, or a damaged or changed one.
+
+    >>> load("run").predict("new_rows.csv")                                             # doctest: +SKIP
+    array(['yes', 'no'], dtype=object)
+    """
+    folder = find_version(Path(path))
+    manifest = read_manifest(folder)
+    graph_files = {name: sha for name, sha in manifest.files.items() if name.startswith(_READ_BY_THE_GRAPH)}
+    changed = changed_files(folder, graph_files)
+    if changed:
+        raise NoModelError(
+            f"{folder}: {', '.join(changed)} is missing or not the file that was exported; "
+            "copy the version folder again, or export the model again."
+        )
+    return Predictor(folder, manifest, ServingSession(folder, manifest.schema))
+
+
+def find_version(path: Path) -> Path:
+    """Returns the version folder that a path means: itself, or the largest version in it or in its `model`.
+
+    Raises:
+        NoModelError: there is none.
+    """
+    if (path / "saved_model.pb").exists():
+        return path
+    for folder in (path / "model", path):
+        versions = versions_in(folder)
+        if versions:
+            return folder / str(versions[-1])
+    if not path.exists():
+        raise NoModelError(f"{path}: there is no such folder; give a run folder or a version folder.")
+    raise NoModelError(
+        f"{path}: there is no exported model here; give a run folder whose search has finished, "
+        "or a version folder such as run/model/1."
+    )
+
+
+class Predictor:
+    """An exported model that answers tables; made by `load`.
+
+    Args:
+        folder: version folder.
+        manifest: of that folder.
+        session: its loaded graph.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, session: ServingSession) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._session = session
+        self._warnings: tuple[str, ...] = ()
+        self._classes = _typed(manifest.schema.classes, manifest.schema.label_type)
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes in the type of the training labels, in the order of the columns of `predict_proba`."""
+        return self._classes.copy()
+
+    @property
+    def label(self) -> str:
+        """Header of the label column."""
+        return self.manifest.schema.label
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that the model reads; a table may have more."""
+        return self.manifest.schema.columns
+
+    @property
+    def warnings_(self) -> tuple[str, ...]:
+        """What was wrong with cells of the last table, one sentence a column; empty where nothing was."""
+        return self._warnings
+
+    def predict(
+        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+    ) -> np.ndarray:
+        """Returns the most probable class of each row, in the type of the training labels.
+
+        Args:
+            data: a table's path or a DataFrame; columns that the model does not read are ignored.
+            encoding: of a text file; None for UTF-8 or what a byte order mark says.
+
+        Raises:
+            DataError: the table cannot be read or lacks a column.
+        """
+        return self._classes[self.predict_proba(data, encoding=encoding).argmax(axis=1)]
+
+    def predict_proba(
+        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+    ) -> np.ndarray:
+        """Returns `float32[n, C]`, rows in the order of the table and columns in that of `classes_`.
+
+        Args and errors are those of `predict`.
+        """
+        return self._predict(open_table(data, encoding))
+
+    def predict_raw(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, C]` for rows that are already raw values.
+
+        Args:
+            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        """
+        num_rows = len(raw[self.columns[0].name]) if self.columns else 0
+        batches = [
+            self._session.probabilities({name: values[i : i + _BATCH_ROWS] for name, values in raw.items()})
+            for i in range(0, num_rows, _BATCH_ROWS)
+        ]
+        return np.concatenate(batches) if batches else np.zeros((0, len(self._classes)), np.float32)
+
+    def predict_table(
+        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+    ) -> pd.DataFrame:
+        """Returns a row of answers a row of the table: `label`, `score`, and `score_<class>` of every class.
+
+        Args and errors are those of `predict`. The index of a DataFrame is kept.
+        """
+        probabilities = self.predict_proba(data, encoding=encoding)
+        answers = {"label": self._classes[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)}
+        for position, name in enumerate(self.manifest.schema.classes):
+            answers[f"score_{name}"] = probabilities[:, position]
+        return pd.DataFrame(answers, index=data.index if isinstance(data, pd.DataFrame) else None)
+
+    def evaluate(self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None) -> Scores:
+        """Returns how good the answers are on labelled rows; rows without a label are left out.
+
+        A label that the model does not know counts as wrong. Args are those of `predict`.
+
+        Raises:
+            DataError: the table cannot be read, or lacks a column or the labels.
+        """
+        table = open_table(data, encoding)
+        positions, labels = labelled_rows(self.manifest.schema, table)
+        probabilities = self._predict(table)[positions]
+        return evaluate_probabilities(labels, probabilities, self.manifest.schema.classes)
+
+    def _predict(self, table: RawTable) -> np.ndarray:
+        rows = raw_rows(self.manifest.schema, table)
+        self._warnings = rows.warnings
+        for warning in rows.warnings:
+            _log.warning("%s", warning)
+        return self.predict_raw(rows.values)
+
+    def __repr__(self) -> str:
+        schema = self.manifest.schema
+        return f"Predictor({str(self.folder)!r}: {schema.label!r} from {len(schema.columns)} columns)"
+
+    def _repr_html_(self) -> str:
+        schema = self.manifest.schema
+        facts = {
+            "model": str(self.folder),
+            "predicts": f"{schema.label}: {_shortened(schema.classes)}",
+            "exported": self.manifest.created,
+            "training rows": str(self.manifest.details.num_training_rows),
+        }
+        facts |= {
+            f"{rows} {name}": f"{value:.4g}"
+            for rows, figures in self.manifest.details.metrics.items()
+            for name, value in figures.items()
+            if isinstance(value, (int, float))
+        }
+        head = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
+        body = "".join(
+            f"<tr><td>{escape(column.name)}</td><td>{escape(column.kind)}</td>"
+            f"<td>{escape(column.raw_type)}</td></tr>"
+            for column in schema.columns
+        )
+        return (
+            f"<table>{head}</table><details><summary>{len(schema.columns)} columns</summary>"
+            f"<table><tr><th>column</th><th>kind</th><th>type</th></tr>{body}</table></details>"
+        )
+
+
+def _typed(classes: tuple[str, ...], label_type: str) -> np.ndarray:
+    """Returns class names in the type of the training labels; strings where a name is no such value."""
+    try:
+        if label_type == "integer":
+            return np.array([int(name) for name in classes])
+        if label_type == "float":
+            return np.array([float(name) for name in classes])
+        if label_type == "boolean":
+            return np.array([_TRUTHS[name.lower()] for name in classes])
+    except (KeyError, ValueError, OverflowError):
+        _log.warning("the classes are no %s values and are returned as strings", label_type)
+    return np.array(classes, dtype=object)
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

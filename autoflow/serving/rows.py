@@ -1,0 +1,85 @@
+"""Raw rows for a model from any table: the columns that it reads, and what in them could not be read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from autoflow.data.dataset import features_for
+from autoflow.data.labels import label_strings, labels_of
+from autoflow.data.reading import RawTable, read_table
+from autoflow.data.schema import ColumnKind, Schema
+from autoflow.data.values import column_values, is_string_kind, num_unreadable
+from autoflow.errors import DataError
+
+_THINGS = {
+    ColumnKind.NUMERIC: "number",
+    ColumnKind.BOOLEAN: "truth value that the training rows had",
+    ColumnKind.DATETIME: "time in the format of the training rows",
+}
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """Rows as a model takes them.
+
+    Args:
+        values: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        warnings: one sentence for each column with cells that could not be read and count as missing.
+    """
+
+    values: dict[str, np.ndarray]
+    warnings: tuple[str, ...] = ()
+
+
+def open_table(data: str | os.PathLike[str] | pd.DataFrame, encoding: str | None) -> RawTable:
+    """Returns the table of a path or DataFrame; raises DataError as `read_table` does."""
+    return read_table(data if isinstance(data, pd.DataFrame) else Path(data), encoding=encoding)
+
+
+def raw_rows(schema: Schema, table: RawTable) -> RawRows:
+    """Returns the rows of a table that a model with this schema reads.
+
+    Args:
+        schema: of the model.
+        table: as read; further columns, the label among them, are ignored.
+
+    Raises:
+        DataError: the table lacks a column.
+    """
+    values = features_for(schema.columns, table)
+    warnings = []
+    for column in schema.columns:
+        if is_string_kind(column.kind):
+            continue
+        read = column_values(column, values[column.name])
+        unreadable = num_unreadable(column, table.columns[column.name], read)
+        if unreadable:
+            warnings.append(
+                f"{table.name}: column '{column.name}': {unreadable} of {table.num_rows} cells hold no "
+                f"{_THINGS.get(column.kind, column.kind.value)} and count as missing."
+            )
+    return RawRows(values, tuple(warnings))
+
+
+def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the positions `int64[m]` of the rows that have a label, and their classes `int32[m]`.
+
+    The class is -1 for a label that the model does not know.
+
+    Raises:
+        DataError: the table has no label column, or no label in it.
+    """
+    labels = labels_of(table, schema)
+    missing = label_strings(table, schema.label).is_null().to_numpy(zero_copy_only=False)
+    positions = np.flatnonzero(~missing)
+    if not len(positions):
+        raise DataError(
+            f"{table.name}: the label column '{schema.label}' is empty; "
+            "an evaluation needs rows whose label is known."
+        )
+    return positions, labels[positions]

@@ -1,0 +1,86 @@
+"""An exported graph, loaded as TensorFlow Serving loads it, as a function from raw rows to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autoflow.data.schema import RawType, Schema
+from autoflow.errors import NoModelError
+from autoflow.serving.quiet import import_tensorflow
+
+_SIGNATURE = "serving_default"
+_NUMBERS = {RawType.FLOAT32: np.float32, RawType.FLOAT64: np.float64}
+
+
+class ServingSession:
+    """The `serving_default` signature of a version folder; safe to call from several threads.
+
+    The Session loader is used because it is the server's own code path and, unlike `tf.saved_model.load`,
+    it knows the inputs by their raw headers.
+
+    Args:
+        folder: version folder.
+        schema: from its manifest.
+
+    Raises:
+        NoModelError: TensorFlow cannot load it, or its inputs are not the columns of the manifest.
+    """
+
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        tf = import_tensorflow()
+        self._schema = schema
+        # Without this a session takes the whole memory of a GPU.
+        config = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel("ERROR")  # the loader calls itself deprecated, which concerns no user
+        try:
+            meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(folder))
+            signature = meta_graph.signature_def[_SIGNATURE]
+            if set(signature.inputs) != {column.name for column in schema.columns}:
+                raise ValueError("its inputs are not the columns of its manifest")
+            self._run = self._session.make_callable(
+                [signature.outputs[name].name for name in ("classes", "scores")],
+                [signature.inputs[column.name].name for column in schema.columns],
+            )
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise NoModelError(
+                f"{folder}: TensorFlow {tf.__version__} cannot load the model ({reason}); "
+                "export it again, or install the TensorFlow that its manifest names."
+            ) from error
+        finally:
+            logger.setLevel(level)
+
+    def probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, C]` in class order.
+
+        Args:
+            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        """
+        feed = [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
+        names, scores = self._run(*feed)
+        return in_class_order(names, scores, self._schema.classes)
+
+    @staticmethod
+    def _input(values: np.ndarray, raw_type: RawType) -> np.ndarray:
+        return np.asarray(values, dtype=_NUMBERS.get(raw_type, object))
+
+
+def in_class_order(names: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Returns ranked scores as probabilities in class order, `float32[n, C]`.
+
+    Args:
+        names: the ranked class names of every row, `object[n, C]` of UTF-8 bytes.
+        scores: their scores, `float32[n, C]`.
+        classes: the C class names.
+    """
+    positions = {name.encode(): position for position, name in enumerate(classes)}
+    order = np.array([positions[name] for name in names.ravel()], np.int64).reshape(scores.shape)
+    probabilities = np.empty_like(scores)
+    np.put_along_axis(probabilities, order, scores, axis=1)
+    return probabilities

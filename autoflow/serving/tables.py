@@ -1,0 +1,42 @@
+"""Writes tables of answers: CSV or Parquet, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from autoflow.errors import MachineError, UsageError
+
+
+def write_table(table: pd.DataFrame, output: Path | None) -> None:
+    """Writes a table without its index.
+
+    Args:
+        table: answers, a row each.
+        output: a file that ends in `.csv`, `.csv.gz` or `.parquet`; None for CSV on standard output. An
+            existing file is replaced when the new one is complete.
+
+    Raises:
+        UsageError: the name ends otherwise.
+        MachineError: the file cannot be written.
+    """
+    if output is None:
+        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
+    if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UsageError(f"{output}: the output must end in .csv, .csv.gz or .parquet.")
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        if output.suffix == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            compression = "gzip" if output.suffix == ".gz" else None
+            table.to_csv(partial, index=False, lineterminator="\n", compression=compression)
+        partial.replace(output)
+    except OSError as error:
+        raise MachineError(f"{output}: the table cannot be written ({error.strerror or error}).") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,190 @@
+"""Checks of feature extractors: prepared features, their TensorFlow twin and the trainable layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from autoflow.components.base import FeatureExtractor, FittedExtractor
+from autoflow.data.schema import ColumnKind
+from autoflow.testing.check import checks, expect, expect_close, expect_finite, pickled
+from autoflow.testing.declaration import draws
+from autoflow.testing.rows import strange_values, training_values
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_SEED = 11
+
+
+@cache
+def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
+    return extractor.fit(training_values(kind), seed=_SEED)
+
+
+def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
+    return sorted(kind for kind in component.accepts if kind is not ColumnKind.IMAGE)
+
+
+def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:
+    """Yields the default and two random extractors, fitted, each with seen and strange rows."""
+    for kind in _kinds(component):
+        rows = np.concatenate([training_values(kind)[:20], strange_values(kind)])
+        for extractor in (component(), *draws(component)[1:3]):
+            yield _fitted(cast(FeatureExtractor, extractor), kind), rows
+
+
+class _Tables:
+    """Lookup tables that live as long as this object; implements `components.base.LookupTables`."""
+
+    def __init__(self) -> None:
+        self._tables: list[tf.lookup.StaticHashTable] = []
+
+    def table(
+        self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
+    ) -> tf.lookup.StaticHashTable:
+        """Returns a static table from strings to int64."""
+        import tensorflow as tf
+
+        expect(
+            len(set(keys)) == len(keys), "distinct keys of a lookup table", f"{len(keys)} keys with repeats"
+        )
+        with tf.init_scope():  # a table made inside a trace would belong to that trace only
+            initializer = tf.lookup.KeyValueTensorInitializer(
+                tf.constant(list(keys), tf.string, shape=[len(keys)]),
+                tf.constant(list(values), tf.int64, shape=[len(keys)]),
+            )
+            self._tables.append(tf.lookup.StaticHashTable(initializer, default))
+        return self._tables[-1]
+
+
+def _graph(fitted: FittedExtractor, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow as tf
+
+    dtype = tf.string if values.dtype == object else tf.float64
+    tables = _Tables()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, values.shape[1]], dtype)])
+    def run(batch: tf.Tensor) -> tf.Tensor:
+        return fitted.graph(batch, tables)
+
+    return lambda rows: run(tf.constant(rows.tolist(), dtype, shape=rows.shape)).numpy()
+
+
+def accepts_column_kinds(component: type[FeatureExtractor]) -> None:
+    """`accepts` is what the search reads."""
+    kinds = component.accepts
+    good = isinstance(kinds, frozenset) and kinds and all(isinstance(kind, ColumnKind) for kind in kinds)
+    expect(bool(good), "accepts to be a frozenset of ColumnKind with one or more", kinds)
+
+
+def prepares_finite_features_of_declared_widths(component: type[FeatureExtractor]) -> None:
+    """`transform` gives a row for each row, whatever comes."""
+    dtype = np.int32 if component.trainable else np.float32
+    for fitted, rows in _cases(component):
+        features = fitted.transform(rows)
+        shape = (len(rows), sum(fitted.widths))
+        expect(len(fitted.widths) == rows.shape[1], f"{rows.shape[1]} widths", fitted.widths)
+        expect(features.shape == shape, f"features of shape {shape}", features.shape)
+        expect(features.dtype == dtype, f"features of type {np.dtype(dtype)}", features.dtype)
+        expect_finite(features, "features")
+
+
+def fits_hard_columns(component: type[FeatureExtractor]) -> None:
+    """Folds may hold all-missing columns, one row, or one column."""
+    for kind in _kinds(component):
+        values = training_values(kind)
+        empty = np.full_like(values, "" if values.dtype == object else np.nan)
+        for training in (empty, values[:1], values[1:2], values[:, :1], strange_values(kind)):
+            fitted = component().fit(training, seed=_SEED)
+            rows = strange_values(kind)[:, : training.shape[1]]
+            features = fitted.transform(rows)
+            shape = (len(rows), sum(fitted.widths))
+            expect(features.shape == shape, f"features of shape {shape}", features.shape)
+            expect(all(width > 0 for width in fitted.widths), "a feature or more a column", fitted.widths)
+            expect_finite(features, "features")
+
+
+def is_deterministic(component: type[FeatureExtractor]) -> None:
+    """The same seed and rows give the same features."""
+    for kind in _kinds(component):
+        values = training_values(kind)
+        first, second = (component().fit(values, seed=_SEED).transform(values) for _ in range(2))
+        expect_close(second, first, 0.0, "features of two fits")
+
+
+def leaves_its_input_alone(component: type[FeatureExtractor]) -> None:
+    """Values are shared by all trials."""
+    for kind in _kinds(component):
+        values = training_values(kind)
+        before = values.copy()
+        component().fit(values, seed=_SEED).transform(values)
+        same = np.array_equal(before, values, equal_nan=values.dtype != object)
+        expect(same, "values as they were", "values that fit or transform changed")
+
+
+def treats_rows_alone(component: type[FeatureExtractor]) -> None:
+    """A row has the same features alone and among others."""
+    for fitted, rows in _cases(component):
+        together = fitted.transform(rows)
+        alone = np.concatenate([fitted.transform(rows[place : place + 1]) for place in range(len(rows))])
+        expect_close(alone, together, 1e-6, "features of a row alone and in a batch")
+
+
+def pickles_plainly(component: type[FeatureExtractor]) -> None:
+    """Fitted extractors travel between processes."""
+    for kind in _kinds(component):
+        fitted, values = _fitted(component(), kind), training_values(kind)
+        expect_close(
+            pickled(fitted).transform(values), fitted.transform(values), 0.0, "features after pickling"
+        )
+
+
+def serves_what_it_trained_on(component: type[FeatureExtractor]) -> None:
+    """`graph` and `transform` are the same function."""
+    for fitted, rows in _cases(component):
+        run, features = _graph(fitted, rows), fitted.transform(rows)
+        served = run(rows)
+        expect(served.dtype == features.dtype, f"a graph of type {features.dtype}", served.dtype)
+        expect_close(served, features, 1e-5, "graph and transform")
+        for place in (0, len(rows) - 1):
+            row = slice(place, place + 1)
+            expect_close(run(rows[row]), served[row], 1e-6, "graph of a row alone and in a batch")
+
+
+def layer_has_its_widths(component: type[FeatureExtractor]) -> None:
+    """The trainable part ends in the declared widths, and gradients reach it."""
+    import tensorflow as tf
+
+    for fitted, rows in _cases(component):
+        layer = fitted.layer()
+        expect((layer is not None) == component.trainable, f"a layer: {component.trainable}", layer)
+        expect(len(fitted.layer_widths) == rows.shape[1], f"{rows.shape[1]} widths", fitted.layer_widths)
+        if layer is None:
+            expect(fitted.layer_widths == fitted.widths, f"layer widths {fitted.widths}", fitted.layer_widths)
+            continue
+        with tf.GradientTape() as tape:
+            output = layer(tf.constant(fitted.transform(rows)))
+            loss = tf.reduce_sum(output**2)
+        shape = (len(rows), sum(fitted.layer_widths))
+        expect(tuple(output.shape) == shape, f"layer output of shape {shape}", tuple(output.shape))
+        expect_finite(output.numpy(), "layer output")
+        gradients = tape.gradient(loss, layer.trainable_variables)
+        reached = bool(gradients) and all(gradient is not None for gradient in gradients)
+        expect(reached, "a gradient for every weight", gradients)
+
+
+FEATURE_EXTRACTION_CHECKS = checks(
+    accepts_column_kinds,
+    prepares_finite_features_of_declared_widths,
+    fits_hard_columns,
+    is_deterministic,
+    leaves_its_input_alone,
+    treats_rows_alone,
+    pickles_plainly,
+    serves_what_it_trained_on,
+    layer_has_its_widths,
+)

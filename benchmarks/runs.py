@@ -1,0 +1,85 @@
+"""What the benchmark scripts share: the data folder's manifest, and one timed `autoflow fit` in its own process."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """One data set of the folder: name, label, files and manifest entry."""
+
+    name: str
+    label: str
+    train: Path
+    test: Path
+    entry: dict[str, Any]
+
+    @property
+    def kinds(self) -> set[str]:
+        return set(self.entry["columns"])
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """One run of the command: exit code, wall seconds of the whole process, version folder or None."""
+
+    code: int
+    seconds: float
+    model: Path | None
+    output: str
+
+
+def tables(folder: Path, names: list[str] | None = None) -> list[Table]:
+    """Returns the classification sets of a data folder; with no names, those without pictures."""
+    found = []
+    for entry in json.loads((folder / "datasets.json").read_text(encoding="utf-8")):
+        if entry["task"] == "regression" or (names and entry["name"] not in names):
+            continue
+        if not names and "image" in entry["columns"]:
+            continue
+        files = entry["files"]
+        found.append(Table(entry["name"], entry["label"], folder / files["train"], folder / files["test"], entry))
+    return found
+
+
+def fit(table: Table, seconds: float, output: Path, *options: str) -> FitRun:
+    """Runs `autoflow fit` on the training file and times the process from start to end."""
+    command = [sys.executable, "-m", "autoflow.cli", "fit", str(table.train), "--label", table.label]
+    command += ["--time-budget", f"{seconds}s", "--output", str(output), *options]
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    elapsed = time.perf_counter() - started
+    versions = sorted((output / "model").glob("[0-9]*")) if (output / "model").is_dir() else []
+    return FitRun(done.returncode, elapsed, versions[-1] if versions else None, done.stdout + done.stderr)
+
+
+def evaluate(model: Path, table: Table) -> dict[str, Any]:
+    """Scores an exported model on the test file through `autoflow evaluate`, in its own process."""
+    command = [sys.executable, "-m", "autoflow.cli", "evaluate", str(model), str(table.test), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def machine() -> str:
+    """Returns one line that names the machine."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores of {model}, {gigabytes:.0f} GiB, Python {platform.python_version()}"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Returns a table in Markdown."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])

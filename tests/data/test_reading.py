@@ -1,0 +1,278 @@
+"""Reading: every accepted format gives the same cells, and every bad file one plain message."""
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoflow.data.reading import read_table
+from autoflow.errors import DataError, UsageError
+
+FRAME = pd.DataFrame(
+    {"code": ["01234", "NA", "x"], "price (JPY)": ["1.50", "", "3"], "値段": ["a,b", 'q"q', "é"]}
+)
+CSV = FRAME.to_csv(index=False)
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def cells(path: Path | pd.DataFrame, **options: str) -> dict[str, list]:
+    return {name: column.to_pylist() for name, column in read_table(path, **options).columns.items()}
+
+
+def refusal(path: Path, **options: str) -> str:
+    with pytest.raises(DataError) as caught:
+        read_table(path, **options)
+    message = str(caught.value)
+    assert len(message) < 400
+    assert "\n" not in message
+    return message
+
+
+EXPECTED = {name: list(FRAME[name]) for name in FRAME}
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "word"), [(",", "comma"), (";", "semicolon"), ("\t", "tab"), ("|", "bar")]
+)
+def test_delimiters_are_found_and_cells_left_alone(tmp_path, delimiter, word):
+    path = write(tmp_path, "t.csv", FRAME.to_csv(index=False, sep=delimiter))
+    assert cells(path) == EXPECTED
+    assert word in " ".join(read_table(path).notes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_unicode_encodings_need_no_option(tmp_path, encoding):
+    assert cells(write(tmp_path, "t.csv", CSV.encode(encoding))) == EXPECTED
+
+
+def test_other_encodings_need_one(tmp_path):
+    path = write(tmp_path, "t.csv", "name,y\nabc,1\nMüller,2\n".encode("cp1252"))
+    message = refusal(path)
+    assert "t.csv, line 3" in message
+    assert "--encoding" in message
+    assert cells(path, encoding="cp1252")["name"] == ["abc", "Müller"]
+    assert "line 3: the text cannot be read as ascii" in refusal(path, encoding="ascii")
+    with pytest.raises(UsageError, match="--encoding klingon"):
+        read_table(path, encoding="klingon")
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv"])
+def test_gzip_by_content(tmp_path, name):
+    assert cells(write(tmp_path, name, gzip.compress(CSV.encode()))) == EXPECTED
+
+
+def test_damaged_gzip(tmp_path):
+    packed = gzip.compress(CSV.encode() * 50)
+    assert "gzip archive is damaged" in refusal(write(tmp_path, "t.csv.gz", packed[: len(packed) // 2]))
+
+
+def test_line_ends_blank_lines_and_line_breaks_in_quotes(tmp_path):
+    path = write(tmp_path, "t.csv", 'a,b\r\n1,"x\r\ny"\r\n\r\n2,z')
+    assert cells(path) == {"a": ["1", "2"], "b": ["x\r\ny", "z"]}
+
+
+def test_last_row_may_hold_a_line_break(tmp_path):
+    assert cells(write(tmp_path, "t.csv", 'a,b\n1,x\n2,"y\nz"\n'))["b"] == ["x", "y\nz"]
+
+
+def test_stray_quotes_inside_a_field_are_text(tmp_path):
+    assert cells(write(tmp_path, "t.csv", 'a,b\n1,5" disk\n2,z\n'))["b"] == ['5" disk', "z"]
+
+
+def test_json_lines_and_arrays(tmp_path):
+    lines = '{"a": 1, "b": "x", "c": true}\n{"a": 2.5, "b": null}\n'
+    expected = {"a": [1.0, 2.5], "b": ["x", None], "c": [True, None]}
+    assert cells(write(tmp_path, "t.jsonl", lines)) == expected
+    assert cells(write(tmp_path, "t.jsonl.gz", gzip.compress(lines.encode()))) == expected
+    assert cells(write(tmp_path, "t.json", "[" + lines.strip().replace("\n", ",") + "]")) == expected
+
+
+def test_json_of_mixed_types_becomes_strings_and_times_stay_as_written(tmp_path):
+    assert cells(write(tmp_path, "t.jsonl", '{"a": 1}\n{"a": "x"}\n'))["a"] == ["1", "x"]
+    assert cells(write(tmp_path, "t.jsonl", '{"a": "2020-01-01"}\n'))["a"] == ["2020-01-01"]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n{"a": \n', '{"a": 1}\n[1]\n'])
+def test_bad_json_names_the_line(tmp_path, text):
+    message = refusal(write(tmp_path, "t.jsonl", text))
+    assert "line 2" in message
+    assert "one JSON object a line" in message
+
+
+def test_parquet_by_content(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "i": pd.array([1, None], "Int64"),
+            "f": np.array([1.5, np.nan], np.float32),
+            "b": [True, False],
+            "c": pd.Categorical(["x", None]),
+            "t": pd.to_datetime(["2020-01-02 03:04:05", None]),
+        }
+    )
+    path = tmp_path / "t.csv"
+    frame.to_parquet(path)
+    expected = {"i": [1, None], "f": [1.5, None], "b": [True, False], "c": ["x", None]}
+    read = cells(path)
+    assert {name: read[name] for name in expected} == expected
+    assert read["t"][0].startswith("2020-01-02 03:04:05")
+    assert read["t"][1] is None
+    assert "Parquet" in " ".join(read_table(path).notes)
+    assert {name: cells(frame)[name] for name in expected} == expected
+
+
+def test_damaged_parquet(tmp_path):
+    assert "Parquet file is damaged" in refusal(write(tmp_path, "t.parquet", b"PAR1 and nothing more PAR1"))
+
+
+def test_frames_of_all_sorts():
+    frame = pd.DataFrame(
+        {
+            1: [1, "x", None],
+            "cat": pd.Categorical([3, 4, 3]),
+            "flag": pd.array([True, None, False], "boolean"),
+            "zone": pd.to_datetime(["2020-01-01", None, "2020-06-01"], utc=True),
+            "bad": pd.Series(["\ud800", "b", None], dtype=object),
+            "list": [[1], [2], None],
+        }
+    )
+    read = cells(frame)
+    assert read["1"] == ["1", "x", None]
+    assert read["cat"] == [3, 4, 3]
+    assert read["flag"] == [True, None, False]
+    assert read["zone"][0].startswith("2020-01-01T00:00:00")
+    assert read["bad"][1:] == ["b", None]
+    assert pa.types.is_nested(read_table(frame).columns["list"].type)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (pd.DataFrame({"a": []}), "no rows"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "'1' occurs 2 times"),
+        ([[1, 2]], "DataFrame, got list"),
+    ],
+)
+def test_unusable_frames(frame, expected):
+    assert expected in refusal(frame)
+
+
+# --- bad files ---------------------------------------------------------------------------------------
+
+
+def test_missing_file_shows_near_names(tmp_path):
+    write(tmp_path, "items.csv", CSV)
+    message = refusal(tmp_path / "itms.csv")
+    assert "there is no such file" in message
+    assert "'items.csv'" in message
+
+
+def test_folder_and_unreadable_and_url(tmp_path):
+    path = write(tmp_path, "items.csv", CSV)
+    assert "this is a folder" in refusal(tmp_path)
+    assert "items.csv" in refusal(tmp_path)
+    assert "cannot be read" in refusal(path / "x.csv")
+    assert "local files" in refusal("https://example.com/t.csv")
+
+
+@pytest.mark.parametrize("content", ["", " \n\n", "\ufeff"])
+def test_empty_file(tmp_path, content):
+    assert "the file is empty" in refusal(write(tmp_path, "t.csv", content))
+
+
+def test_header_only(tmp_path):
+    assert "a header but no rows" in refusal(write(tmp_path, "t.csv", "a,b\n"))
+
+
+def zipped(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "x" * 100)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (zipped("xl/workbook.xml"), "Excel workbook (.xlsx)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old Excel workbook"),
+        (zipped("a.csv"), "zip archive"),
+        (b"\n<!DOCTYPE html><html></html>", "HTML page"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG picture"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "JPEG picture"),
+        (b"%PDF-1.7 ...", "PDF document"),
+        (b"SQLite format 3\0" + bytes(50), "SQLite database"),
+        (b"<?xml version='1.0'?><a/>", "XML document"),
+        (b"BZh91AY", "bzip2 archive"),
+    ],
+)
+def test_other_formats_under_the_name_csv_are_named(tmp_path, content, what):
+    message = refusal(write(tmp_path, "t.csv", content))
+    assert message.startswith("t.csv: this is ")
+    assert what in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found", "expected"),
+    [
+        ("a,b\n1,2\n3,4,5\n", 3, 3, 2),
+        ("a,b,c\n1,2,3\n4,5\n", 3, 2, 3),
+        ('a,b\n1,"x\ny"\n3,4,5\n', 4, 3, 2),
+        ("# made by hand\na,b\n1,2\n", 2, 2, 1),
+    ],
+)
+def test_wrong_number_of_fields_names_the_line(tmp_path, text, line, found, expected):
+    message = refusal(write(tmp_path, "t.csv", text))
+    assert message.startswith(f"t.csv, line {line}: {found} fields where the header has {expected}")
+
+
+def test_trailing_delimiters(tmp_path):
+    message = refusal(write(tmp_path, "t.csv", "a,b\n1,2,\n3,4,\n"))
+    assert "line 2: 3 fields where the header has 2" in message
+    assert "ends with a delimiter" in message
+    assert "if lines end with a delimiter" in refusal(write(tmp_path, "t.csv", "a,b,\n1,2,\n"))
+
+
+def test_unclosed_quote(tmp_path):
+    rows = "".join(f"{i},x\n" for i in range(50))
+    message = refusal(write(tmp_path, "t.csv", f'a,b\n{rows}50,"x\n{rows}'))
+    assert "line 52" in message
+    assert "never closed" in message
+
+
+def test_headers(tmp_path):
+    assert "'a' occurs 2 times (columns 1, 3)" in refusal(write(tmp_path, "t.csv", "a,b,a\n1,2,3\n"))
+    message = refusal(write(tmp_path, "t.csv", ",a,b\n0,1,2\n"))
+    assert "column 1 of 3 has no name" in message
+    assert "index=False" in message
+
+
+def test_nul_bytes(tmp_path):
+    assert "line 2: the text holds NUL bytes" in refusal(write(tmp_path, "t.csv", b"a,b\n1,\x002\n"))
+    assert "--encoding utf-16" in refusal(write(tmp_path, "t.csv", "a,b\n1,2\n".encode("utf-16-le")))
+
+
+# --- round trip --------------------------------------------------------------------------------------
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@given(rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=8), separator=st.sampled_from(",;\t|"))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_table_comes_back_as_it_was_written(tmp_path, rows, separator):
+    frame = pd.DataFrame(rows, columns=["first", "second", "third"], dtype=object)
+    path = tmp_path / "t.csv"
+    # every field quoted: a carriage return alone ends a line for some readers
+    frame.to_csv(path, index=False, sep=separator, quoting=1, lineterminator="\n")
+    assert cells(path) == {name: list(frame[name]) for name in frame}

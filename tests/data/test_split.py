@@ -1,0 +1,102 @@
+"""Splits: disjoint, stratified, copies together, a training row of every class, and the same every time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoflow.data.split import Fold, describe_folds, make_folds
+
+
+def table(num_rows: int, weights: list[float], seed: int = 0) -> np.ndarray:
+    labels = np.random.default_rng(seed).choice(len(weights), num_rows, p=np.array(weights) / sum(weights))
+    labels[: 2 * len(weights)] = np.repeat(np.arange(len(weights)), 2)
+    return labels.astype(np.int32)
+
+
+def distinct(labels: np.ndarray) -> np.ndarray:
+    return np.arange(len(labels), dtype=np.uint64)
+
+
+def check(folds: tuple[Fold, ...], labels: np.ndarray) -> None:
+    seen: list[int] = []
+    for fold in folds:
+        assert fold.train.dtype == fold.validation.dtype == np.int64
+        assert len(fold.validation) > 0
+        np.testing.assert_array_equal(np.sort(np.r_[fold.train, fold.validation]), np.arange(len(labels)))
+        assert set(labels[fold.train]) == set(labels)
+        seen.extend(fold.validation)
+    assert len(seen) == len(set(seen))
+
+
+def test_small_tables_are_cross_validated():
+    labels = table(500, [0.7, 0.2, 0.1])
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    assert len(folds) == 5
+    check(folds, labels)
+    assert sum(len(fold.validation) for fold in folds) == 500
+    shares = np.array([np.bincount(labels[fold.validation]) / len(fold.validation) for fold in folds])
+    assert np.ptp(shares, axis=0).max() < 0.03
+    assert "5-fold" in describe_folds(folds)
+
+
+@pytest.mark.parametrize(("smallest", "expected"), [(2, 2), (3, 3), (4, 4), (9, 5)])
+def test_fewer_folds_where_a_class_is_small(smallest, expected):
+    labels = np.r_[np.zeros(100), np.ones(smallest)].astype(np.int32)
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    assert len(folds) == expected
+    check(folds, labels)
+    assert all((labels[fold.validation] == 1).any() for fold in folds)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "expected"), [(3000, 600), (49_999, 10_000), (50_000, 5000), (300_000, 20_000)]
+)
+def test_large_tables_have_one_held_out_part(num_rows, expected):
+    labels = table(num_rows, [0.8, 0.2])
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    assert len(folds) == 1
+    check(folds, labels)
+    assert abs(len(folds[0].validation) - expected) <= 2
+    assert abs(labels[folds[0].validation].mean() - labels.mean()) < 0.001
+    assert f"of {num_rows:,} rows held out" in describe_folds(folds)
+
+
+@pytest.mark.parametrize("num_rows", [400, 6000])
+def test_copies_fall_on_one_side(num_rows):
+    labels = table(num_rows, [0.5, 0.4, 0.1])
+    keys = np.random.default_rng(1).integers(0, num_rows // 2, num_rows).astype(np.uint64)
+    folds = make_folds(labels, feature_keys=keys, seed=0)
+    check(folds, labels)
+    assert not any(np.isin(keys[fold.validation], keys[fold.train]).any() for fold in folds)
+    assert "kept together" in describe_folds(folds, feature_keys=keys)
+
+
+def test_too_few_different_rows_for_a_balanced_split():
+    labels = table(400, [0.5, 0.5])
+    keys = np.where(np.arange(400) < 390, 0, np.arange(400)).astype(np.uint64)
+    folds = make_folds(labels, feature_keys=keys, seed=0)
+    check(folds, labels)
+    assert min(len(fold.validation) for fold in folds) >= 60
+    assert "both sides" in describe_folds(folds, feature_keys=keys)
+
+
+def test_seeds():
+    labels = table(200, [0.5, 0.5])
+    first, again, other = (make_folds(labels, feature_keys=distinct(labels), seed=seed) for seed in (1, 1, 2))
+    assert all(np.array_equal(a.validation, b.validation) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].validation, other[0].validation)
+
+
+@given(
+    sizes=st.lists(st.integers(2, 30), min_size=2, max_size=6),
+    num_keys=st.integers(1, 60),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_table(sizes, num_keys, seed):
+    labels = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
+    keys = np.random.default_rng(seed).integers(0, num_keys, len(labels)).astype(np.uint64)
+    folds = make_folds(labels, feature_keys=keys, seed=seed)
+    assert 1 <= len(folds) <= 5
+    check(folds, labels)

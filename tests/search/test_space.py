@@ -1,0 +1,96 @@
+"""The space: conditional on the data, one path for replay, defaults and sampling."""
+
+import numpy as np
+import pytest
+
+from autoflow.components.base import NeuralClassifier
+from autoflow.components.discovery import discover
+from autoflow.components.registry import Role, names
+from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
+from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.portfolio import recipes
+from autoflow.search.sampler import Sampler, opening
+from autoflow.search.space import is_baseline, plan_nodes
+
+PROFILE = DataProfile(
+    2000,
+    (900, 600, 500),
+    (
+        ColumnProfile("age", ColumnKind.NUMERIC, 60, 0.1),
+        ColumnProfile("vip", ColumnKind.BOOLEAN, 2, 0.0),
+        ColumnProfile("town", ColumnKind.CATEGORICAL, 12, 0.0, 8.0),
+        ColumnProfile("street", ColumnKind.CATEGORICAL, 400, 0.0, 12.0),
+        ColumnProfile("born", ColumnKind.DATETIME, 900, 0.0),
+        ColumnProfile("note", ColumnKind.TEXT, 1900, 0.0, 90.0),
+        ColumnProfile("注釈", ColumnKind.TEXT, 1900, 0.0, 30.0, spaced=False),
+    ),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _components():
+    discover()
+
+
+@pytest.fixture(scope="module")
+def proposals():
+    sampler = Sampler(PROFILE, 3)
+    drawn = list(opening(sampler, recipes(PROFILE)))
+    for number in range(60):
+        proposal = sampler.ask(number)
+        sampler.tell(proposal, float(np.sin(number)))
+        drawn.append(proposal)
+    return drawn
+
+
+def test_every_column_is_read_by_exactly_one_node(proposals):
+    for proposal in proposals:
+        columns = [column for node in proposal.spec.nodes for column in node.columns]
+        assert sorted(columns) == sorted(column.name for column in PROFILE.columns)
+
+
+def test_components_fit_their_columns_and_classifier(proposals):
+    kinds = {column.name: column.kind for column in PROFILE.columns}
+    for proposal in proposals:
+        neural = isinstance(proposal.spec.classifier, NeuralClassifier)
+        for node in proposal.spec.nodes:
+            assert {kinds[column] for column in node.columns} <= node.extractor.accepts
+            assert neural or not node.extractor.trainable
+        assert neural or not proposal.spec.concatenation.trainable
+
+
+def test_text_columns_and_many_categories_have_nodes_of_their_own():
+    assert [plan.name for plan in plan_nodes(PROFILE)] == [
+        "numeric", "boolean", "categorical", "categorical_many", "datetime", "text_note", "text_注釈",
+    ]  # fmt: skip
+
+
+def test_a_proposal_is_replayed_from_its_values(proposals):
+    replaying = Sampler(PROFILE, 99)
+    for proposal in proposals:
+        assert replaying.recipe(proposal.values).spec == proposal.spec
+
+
+def test_a_spec_goes_to_json_and_back(proposals):
+    for proposal in proposals:
+        again = PipelineSpec.from_json(proposal.spec.to_json())
+        assert again == proposal.spec
+        assert hash(again) == hash(proposal.spec)
+        assert again.fingerprint == proposal.spec.fingerprint
+
+
+def test_the_portfolio_begins_with_a_baseline_and_tries_every_component():
+    opened = [proposal.spec for proposal in opening(Sampler(PROFILE, 0), recipes(PROFILE))]
+    classifiers = [proposal.to_json()["classification"]["component"] for proposal in opened]
+    assert is_baseline(classifiers[0])
+    assert not any(is_baseline(name) for name in classifiers[1:])
+    assert set(classifiers) == set(names(Role.CLASSIFICATION))
+    extractors = {entry["component"] for spec in opened for entry in spec.to_json()["feature_extraction"]}
+    assert extractors == set(names(Role.FEATURE_EXTRACTION))
+    concatenations = {spec.to_json()["concatenation"]["component"] for spec in opened}
+    assert concatenations == set(names(Role.CONCATENATION))
+
+
+def test_a_baseline_is_no_point_of_the_searched_space(proposals):
+    sampled = [proposal for proposal in proposals if proposal.origin == "tpe"]
+    assert not any(is_baseline(p.spec.to_json()["classification"]["component"]) for p in sampled)

@@ -1,0 +1,194 @@
+"""The search loop against a pool without processes."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from autoflow.budget import Budget
+from autoflow.components.discovery import discover
+from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
+from autoflow.errors import NoModelError
+from autoflow.search.events import TrialEnded
+from autoflow.search.ledger import Ledger
+from autoflow.search.portfolio import recipes
+from autoflow.search.sampler import Sampler
+from autoflow.search.study import FinishCosts, Study
+from autoflow.search.trial import Outcome, TrialJob, TrialResult
+
+PROFILE = DataProfile(
+    500,
+    (300, 200),
+    (
+        ColumnProfile("age", ColumnKind.NUMERIC, 60, 0.1),
+        ColumnProfile("town", ColumnKind.CATEGORICAL, 12, 0.0, 8.0),
+        ColumnProfile("note", ColumnKind.TEXT, 480, 0.0, 90.0),
+    ),
+)
+
+
+@dataclass
+class FakePool:
+    """Answers each trial at once; `answer` makes the result."""
+
+    answer: object
+    num_workers: int = 2
+    jobs: dict[int, TrialJob] = field(default_factory=dict)
+    knows: set[int] = field(default_factory=set)
+    started: list[TrialJob] = field(default_factory=list)
+
+    def idle(self):
+        return [worker for worker in range(self.num_workers) if worker not in self.jobs]
+
+    def knows_tensorflow(self, worker):
+        return worker in self.knows
+
+    def start(self, worker, job, *, needs_tensorflow):
+        self.jobs[worker] = job
+        self.started.append(job)
+        if needs_tensorflow:
+            self.knows.add(worker)
+
+    def running(self):
+        return list(self.jobs.values())
+
+    def wait(self, seconds):
+        worker, job = next(iter(self.jobs.items()))
+        del self.jobs[worker]
+        return [self.answer(job)]
+
+    def abandon(self):
+        self.jobs.clear()
+
+
+def scored(job):
+    # a smooth landscape that depends on the recipe only
+    score = 0.2 + (int(job.spec.fingerprint, 16) % 1000) / 1000
+    return TrialResult(
+        job.number, job.spec, Outcome.FINISHED, score, score, 0.01, 7, probabilities=np.ones((4, 2), np.float32) / 2, artifact=b"x"
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _components():
+    discover()
+
+
+def study_in(folder, pool, *, max_trials=20, seconds=60.0, observer=lambda event: None, should_stop=lambda: False):
+    ledger = Ledger(folder, {"data": "d"})
+    study = Study(
+        pool=pool,
+        sampler=Sampler(PROFILE, 0),
+        ledger=ledger,
+        budget=Budget(seconds),
+        costs=FinishCosts(1.0, 0.3),
+        metric="log_loss",
+        seed=0,
+        max_trials=max_trials,
+        recipes=recipes(PROFILE),
+        observer=observer,
+        should_stop=should_stop,
+    )
+    study.restore()
+    return study
+
+
+def test_a_search_runs_the_portfolio_first_and_then_asks_tpe(tmp_path):
+    study = study_in(tmp_path / "run", FakePool(scored), max_trials=30)
+    study.run()
+    entries = study.ledger.entries()
+    study.ledger.close()
+    origins = [entry.proposal.origin for entry in entries]
+    assert len(entries) == 30
+    assert origins[0] == "portfolio" and "tpe" in origins
+    assert origins == sorted(origins)
+    assert len({entry.result.spec.fingerprint for entry in entries}) == 30
+    assert study.best.score == min(entry.result.score for entry in entries)
+
+
+def test_a_resumed_search_repeats_nothing_and_goes_on_with_the_numbers(tmp_path):
+    first = study_in(tmp_path / "run", FakePool(scored), max_trials=6)
+    first.run()
+    first.ledger.close()
+    second = study_in(tmp_path / "run", FakePool(scored), max_trials=25)
+    assert second.best == replace(first.best, probabilities=None)
+    second.run()
+    second.ledger.close()
+    fingerprints = [result.spec.fingerprint for result in second.results]
+    assert [result.number for result in second.results] == list(range(25))
+    assert len(set(fingerprints)) == 25
+
+
+def test_the_same_seed_proposes_the_same_trials(tmp_path):
+    runs = []
+    for name in ("a", "b"):
+        pool = FakePool(scored, num_workers=1)
+        study = study_in(tmp_path / name, pool, max_trials=25)
+        study.run()
+        study.ledger.close()
+        runs.append([(job.number, job.seed, job.spec) for job in pool.started])
+    assert runs[0] == runs[1]
+
+
+def test_a_search_whose_every_trial_fails_ends_with_the_first_message(tmp_path):
+    def failed(job):
+        return TrialResult(job.number, job.spec, Outcome.FAILED, message=f"ValueError: reason {job.number}")
+
+    study = study_in(tmp_path / "run", FakePool(failed), max_trials=200)
+    with pytest.raises(NoModelError, match="reason 0"):
+        study.run()
+    study.ledger.close()
+    assert len(study.results) < 60
+
+
+def test_a_lost_worker_costs_one_retry(tmp_path):
+    lost = []
+
+    def answer(job):
+        if job.number == 3:
+            lost.append(job)
+            return TrialResult(job.number, job.spec, Outcome.LOST, message="its worker process died")
+        return scored(job)
+
+    study = study_in(tmp_path / "run", FakePool(answer), max_trials=6)
+    study.run()
+    study.ledger.close()
+    assert len(lost) == 2
+    assert lost[0].spec == lost[1].spec
+    assert [result.outcome for result in study.results if result.number == 3] == [Outcome.LOST]
+    assert sum(result.finished for result in study.results) == 5
+
+
+def test_a_search_leaves_the_time_that_finishing_needs(tmp_path):
+    study = study_in(tmp_path / "run", FakePool(scored), seconds=2.0, max_trials=None)
+    study.costs = FinishCosts(1.9, 0.0)
+    study.run()
+    study.ledger.close()
+    assert study.results == []
+    assert study.budget.remaining() > 1.0
+
+
+def test_a_wish_to_stop_ends_the_search_after_the_trials_that_are_done(tmp_path):
+    ended = []
+    study = study_in(
+        tmp_path / "run",
+        FakePool(scored),
+        observer=lambda event: ended.append(event) if isinstance(event, TrialEnded) else None,
+        should_stop=lambda: len(ended) >= 4,
+    )
+    study.run()
+    study.ledger.close()
+    assert sum(result.finished for result in study.results) == 4
+
+
+def test_non_finite_scores_never_rank(tmp_path):
+    def answer(job):
+        if job.number % 2:
+            return TrialResult(job.number, job.spec, Outcome.FAILED, message="its log_loss is not a finite number")
+        return scored(job)
+
+    study = study_in(tmp_path / "run", FakePool(answer), max_trials=8)
+    study.run()
+    study.ledger.close()
+    assert all(np.isfinite(result.score) for result in study.ranking())
+    assert len(study.ranking()) == 4

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from autoflow.errors import MachineError, UsageError
+from autoflow.serving.tables import write_table
+
+ANSWERS = pd.DataFrame({"label": ["yes, はい", "no"], "score": [0.75, 0.5]}, index=[3, 1])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+def test_files_hold_the_table(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("old")
+    write_table(ANSWERS, path)
+    read = pd.read_parquet(path) if name.endswith("parquet") else pd.read_csv(path)
+    pd.testing.assert_frame_equal(read, ANSWERS.reset_index(drop=True), check_dtype=False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_standard_output_gets_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(ANSWERS, None)
+    assert capsys.readouterr().out == 'label,score\n"yes, はい",0.75\nno,0.5\n'
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
+        write_table(ANSWERS, tmp_path / "a.xlsx")
+    with pytest.raises(MachineError, match="cannot be written"):
+        write_table(ANSWERS, tmp_path / "missing" / "a.csv")
