@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from autoflow.data.dataset import Dataset
 from autoflow.errors import MachineError, NoModelError
 from autoflow.export.graph import Servable
 from autoflow.export.saved_model import MAX_EXAMPLES, Export, export_model
-from autoflow.export.verify import VerificationResult, Verifier
+from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import WeightedPipelines
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
+from autoflow.search.ledger import Ledger
 from autoflow.search.ray_pool import RayPool
 from autoflow.search.sampler import derived_seed
 from autoflow.search.study import Study
@@ -49,6 +50,38 @@ class FinishedModel:
     scores: Mapping[str, Mapping[str, Any]]
     verification: VerificationResult
     num_bytes: int
+
+
+def remember(ledger: Ledger, model: FinishedModel, num_trials: int) -> None:
+    """Notes in the run folder which model came out of how many trials."""
+    verification = {key: value for key, value in asdict(model.verification).items() if value == value}
+    ledger.remember(
+        "model",
+        {
+            "version": model.folder.name,
+            "trial": model.trial.number,
+            "refitted": model.refitted,
+            "scores": model.scores,
+            "verification": verification,
+            "num_bytes": model.num_bytes,
+            "num_trials": num_trials,
+        },
+    )
+
+
+def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | None:
+    """Returns the model of an earlier session, or None where there is none or trials came after it."""
+    noted = ledger.setting("model")
+    if noted is None or noted["num_trials"] != len(results):
+        return None
+    folder = ledger.folder / "model" / noted["version"]
+    trial = next((result for result in results if result.number == noted["trial"]), None)
+    if trial is None or not (folder / "saved_model.pb").exists():
+        return None
+    verification = noted["verification"] | {"outcome": Outcome(noted["verification"]["outcome"])}
+    return FinishedModel(
+        folder, trial, noted["refitted"], noted["scores"], VerificationResult(**verification), noted["num_bytes"]
+    )
 
 
 def finish(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from autoflow.search.portfolio import recipes
 from autoflow.search.ray_pool import RayPool, start_ray, stop_ray, sweep
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import FinishCosts, Study
+from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ FINISH_SECONDS = 9.0
 """Exporting, verifying and reporting took 4 to 7 s on two cores; see benchmarks/budget.py."""
 
 _VERIFIER_LEAD_SECONDS = 12.0
+_LEAST_SEARCH_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
         RunFolderInUseError: another process writes into the run folder.
         UsageError: settings, components or run folder do not fit.
     """
-    from autoflow.finish import finish
+    from autoflow.finish import finish, remember, remembered
 
     budget = Budget.since_process_start(settings.seconds)
     check_metric(settings.metric)
@@ -123,6 +126,11 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
         ledger = Ledger(settings.output, _identity(dataset, settings))
         stack.callback(ledger.close)
         budget = _resume(ledger, budget, observer)
+        earlier = [entry.result for entry in ledger.entries()]
+        done = remembered(ledger, earlier)
+        if done is not None and _asks_no_more(settings, ledger.setting("finished")):
+            observer(Stage("this search is finished; a larger --time-budget or --max-trials continues it"))
+            return _report(settings, dataset, done, earlier, warnings, budget, 0)
         verifier = stack.enter_context(_early_verifier(budget))
         experiment = Experiment(dataset, folds, settings.metric, settings.seed)
         pool = stack.enter_context(_workers(ledger, settings, experiment, observer))
@@ -131,18 +139,44 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
         study.run()
         if interruption.requested():
             observer(Stage("interrupted: exporting the best model so far"))
-        model = finish(study, pool, verifier, experiment, settings.source, observer, refit=not interruption.requested())
-        rows = leaderboard(study.results, settings.metric)
-        write_durably(ledger.folder / "leaderboard.csv", to_csv(rows))
+        model = finish(
+            study, pool, verifier, experiment, settings.source, observer, refit=not interruption.requested()
+        )
+        remember(ledger, model, len(ledger.entries()))
+        if not interruption.requested():
+            ledger.remember("finished", {"seconds": settings.seconds, "max_trials": settings.max_trials})
+        write_durably(ledger.folder / "leaderboard.csv", to_csv(leaderboard(study.results, settings.metric)))
+    return _report(
+        settings, dataset, model, study.results, warnings, budget, interruption.signal_number
+    )
+
+
+def _asks_no_more(settings: RunSettings, finished: dict[str, Any] | None) -> bool:
+    """Tells whether a finished search had at least the time and the trials that are asked for now."""
+    if finished is None:
+        return False
+    trials = [math.inf if limit is None else limit for limit in (settings.max_trials, finished["max_trials"])]
+    return settings.seconds <= finished["seconds"] and trials[0] <= trials[1]
+
+
+def _report(
+    settings: RunSettings,
+    dataset: Dataset,
+    model: FinishedModel,
+    results: list[TrialResult],
+    warnings: tuple[str, ...],
+    budget: Budget,
+    signal_number: int,
+) -> RunReport:
     return RunReport(
         folder=settings.output,
         model=model,
         schema=dataset.schema,
-        rows=rows,
+        rows=leaderboard(results, settings.metric),
         metric=settings.metric,
         warnings=warnings,
         seconds=budget.elapsed(),
-        signal_number=interruption.signal_number,
+        signal_number=signal_number,
     )
 
 
@@ -256,12 +290,14 @@ def _identity(dataset: Dataset, settings: RunSettings) -> dict[str, Any]:
 
 
 def _resume(ledger: Ledger, budget: Budget, observer: Observer) -> Budget:
-    """Returns the budget less what earlier sessions used, but always enough to finish."""
+    """Returns the budget less what earlier sessions used; a run without a model always gets time for one."""
     sweep(ledger.setting("processes") or [])
     entries = ledger.entries()
     if not entries:
         return budget
     used = max(entry.elapsed for entry in entries)
     observer(Resumed(len(entries), used))
-    least = budget.elapsed() + FINISH_SECONDS + 10.0
-    return Budget(max(budget.seconds - used, least), budget.started)
+    seconds = budget.seconds
+    if ledger.setting("model") is None:
+        seconds = max(seconds, used + budget.elapsed() + FINISH_SECONDS + _LEAST_SEARCH_SECONDS)
+    return Budget(seconds, budget.started - used)

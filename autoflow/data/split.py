@@ -91,8 +91,8 @@ def _fold(labels: np.ndarray, validated: np.ndarray, keys: np.ndarray) -> Fold:
     lost = np.flatnonzero((present > 0) & (np.bincount(labels[~validated], minlength=len(present)) == 0))
     for label in lost:
         rows = np.flatnonzero(validated & (labels == label))
-        back = keys == keys[rows[0]]
-        validated = validated & ~back
+        if len(rows):  # else a copy in another class brought them back already
+            validated = validated & (keys != keys[rows[0]])
     return Fold(np.flatnonzero(~validated), np.flatnonzero(validated))
 
 

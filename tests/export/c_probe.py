@@ -50,7 +50,7 @@ def compile_probe(folder: Path) -> Path:
 
 @functools.cache
 def compiled_probe() -> Path:
-    """Returns the program, compiled once a test session: linking against TensorFlow takes about ten seconds."""
+    """Returns the program, compiled once a process: linking against TensorFlow takes ten seconds."""
     folder = tempfile.mkdtemp(prefix="autoflow-probe-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return compile_probe(Path(folder))

@@ -18,11 +18,15 @@ from autoflow.pipeline import raw_graph
 STRINGS = [
     "", " ", "a", " a\t\v\f\r\n", "\u3000日本 ", "NA", "yes", "yes ", "no", "YES", "\x1c", "é",
     "2020-02-29", "2020-02-30", "1900-02-29", "2013-10-09T13:00:00Z", "2016-03-20 14:44:44 +0530",
-    "1969-12-31 23:59:59.25", "2020-01-01T10:00:00-03:30", "2020-01-31\n", " 2020-1-3 ", "31/12/99", "12/31/2020",
-    "1.2.2020 5:06 pm", "01/02/2020 12:00 AM", "Jan 5, 2020", "Sunday, September 14, 2003", "MAY 5 2020 5:00 P.M.",
-    "05-Jan-2020", "5 sept. 1999 10:00:00", "20200131", "20200231", "1|1|1|0|0|0|1|0|0||", "2020-01-01 25:00",
-    "$1,200.50", "-$7", "€ -7", "0.6 m", "60kg", "--5", "5,5", "1.234,5", "-0,25", "9" * 40, "１２", "12%", "1e5",
+    "1969-12-31 23:59:59.25", "2020-01-01T10:00:00-03:30", "2020-01-31\n", " 2020-1-3 ", "31/12/99",
+    "12/31/2020", "1.2.2020 5:06 pm", "01/02/2020 12:00 AM", "Jan 5, 2020", "Sunday, September 14, 2003",
+    "MAY 5 2020 5:00 P.M.", "05-Jan-2020", "5 sept. 1999 10:00:00", "20200131", "20200231",
+    "1|1|1|0|0|0|1|0|0||", "2020-01-01 25:00", "$1,200.50", "-$7", "€ -7", "0.6 m", "60kg", "--5", "5,5",
+    "1.234,5", "-0,25", "9" * 40, "１２", "12%", "1e5",
 ]  # fmt: skip
+
+DATE_LIKE = r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([T ][0-9]{2}:[0-9]{2}(:[0-9.]{2,6})?)?"
+NUMBER_LIKE = r"[$€-]{0,2}[0-9]{1,3}([,.][0-9]{3}){0,3}([,.][0-9]+)?( ?[a-z%]{0,3})?"
 
 COLUMNS = [
     Column("category", ColumnKind.CATEGORICAL, RawType.STRING),
@@ -64,11 +68,11 @@ def test_numbers(kind, raw_type):
 
 @given(
     text=st.one_of(
-        st.text(max_size=12).filter(lambda text: "\0" not in text),
-        st.from_regex(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([T ][0-9]{2}:[0-9]{2}(:[0-9.]{2,6})?)?", fullmatch=True),
-        st.from_regex(r"[$€-]{0,2}[0-9]{1,3}([,.][0-9]{3}){0,3}([,.][0-9]+)?( ?[a-z%]{0,3})?", fullmatch=True),
+        st.text(max_size=12),
+        st.from_regex(DATE_LIKE, fullmatch=True),
+        st.from_regex(NUMBER_LIKE, fullmatch=True),
     )
-)  # fmt: skip
+)
 @settings(max_examples=40, deadline=None)
 def test_any_string(text):
     for column in COLUMNS:
@@ -102,7 +106,7 @@ def test_one_row_of_many_columns_is_quick():
     seconds = []
     for _ in range(40):
         start = time.perf_counter()
-        graph(**row)
+        graph(row)
         seconds.append(time.perf_counter() - start)
-    # measured 0.4 ms; the margin is for busy machines
+    # measured 0.6 ms; the margin is for busy machines
     assert np.median(seconds) < 0.004
