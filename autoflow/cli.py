@@ -195,8 +195,9 @@ def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Deb
     _show_table(console, ("column", "kind", "why"), rows)
     classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
     console.print(f"label '{escape(schema.label)}' ({escape(schema.label_reason)}): {len(schema.classes)} classes: {escape(classes)}")
-    folds = make_folds(dataset.labels, feature_keys=dataset.feature_keys(), seed=0)
-    console.print(f"models would be scored by {describe_folds(folds)}")
+    keys = dataset.feature_keys()
+    scoring = describe_folds(make_folds(dataset.labels, feature_keys=keys, seed=0), feature_keys=keys)
+    console.print(f"models would be scored by {escape(scoring)}", soft_wrap=True)
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print("AutoFlow accepts this table.")

@@ -120,8 +120,9 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
     discover(settings.component_files)
     _check_cores(settings)
     dataset, notes, warnings = load_dataset(data, label=settings.label, encoding=settings.encoding)
-    folds = make_folds(dataset.labels, feature_keys=dataset.feature_keys(), seed=settings.seed)
-    observer(DataReady(dataset, notes, warnings, describe_folds(folds)))
+    keys = dataset.feature_keys()
+    folds = make_folds(dataset.labels, feature_keys=keys, seed=settings.seed)
+    observer(DataReady(dataset, notes, warnings, describe_folds(folds, feature_keys=keys)))
     with contextlib.ExitStack() as stack:
         ledger = Ledger(settings.output, _identity(dataset, settings))
         stack.callback(ledger.close)

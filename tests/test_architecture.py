@@ -46,7 +46,7 @@ FORBIDDEN = {
 ONLY_IN = {
     "ray": {"autoflow/search/ray_pool.py"},
     "optuna": {"autoflow/search/sampler.py"},
-    "keras_tuner": {"autoflow/search/sampler.py", "autoflow/run.py", "autoflow/report/catalogue.py", "autoflow/testing.py"},
+    "keras_tuner": {"autoflow/search/sampler.py", "autoflow/run.py", "autoflow/report/catalogue.py", "autoflow/testing/declaration.py"},
     "typer": {"autoflow/cli.py"},
     "lightgbm": {"autoflow/components/classification/boosted_trees.py", "autoflow/search/ray_pool.py"},
 }

@@ -10,6 +10,7 @@ import importlib.util
 import linecache
 import pkgutil
 import sys
+import zlib
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -65,7 +66,9 @@ def discover(files: tuple[ComponentFile, ...] = ()) -> None:
 
 
 def _import_file(file: ComponentFile) -> None:
-    module_name = "autoflow_user_" + "".join(c if c.isalnum() else "_" for c in Path(file.name).stem)
+    stem = "".join(c if c.isalnum() else "_" for c in Path(file.name).stem)
+    # files of one name in two folders are two modules: pickles find a class by its module
+    module_name = f"autoflow_user_{stem}_{zlib.crc32(file.name.encode()):08x}"
     loaded = sys.modules.get(module_name)
     if loaded is not None and getattr(loaded, "__autoflow_source__", None) == file.source:
         return
@@ -78,6 +81,8 @@ def _import_file(file: ComponentFile) -> None:
     try:
         exec(compile(file.source, file.name, "exec"), module.__dict__)
     except AutoFlowError:
+        del sys.modules[module_name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
         raise UsageError(f"component file {file.name} raises {type(error).__name__}: {error}; mend it or leave out --components") from error

@@ -38,7 +38,9 @@ class Servable(Protocol):
     def module(self) -> tf.Module:
         """Returns a new module, built eagerly, that tracks its tables and variables.
 
-        Calling it with tensors `[B]` by header (of each column's raw type) gives `tf.float32[B, C]`.
+        Calling it with tensors `[B]` by header (of each column's raw type) gives `tf.float32[B, C]`. It
+        must not hold Keras layers or variables, which a server's loader leaves uninitialised (keras 3.15):
+        hold `variable.value`, or constants.
         """
 
 

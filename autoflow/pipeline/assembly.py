@@ -21,7 +21,8 @@ from autoflow.data.dataset import stacked
 from autoflow.errors import UsageError
 from autoflow.pipeline.cache import FoldData, PreparedCache
 from autoflow.pipeline.spec import PipelineSpec
-from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
+from autoflow.pipeline.network import FittedNetwork
+from autoflow.pipeline.training import Prepared, fit_network
 
 if TYPE_CHECKING:
     import tensorflow as tf

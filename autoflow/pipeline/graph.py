@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from autoflow.pipeline.raw_graph import matrix
-from autoflow.pipeline.training import FittedNetwork
+from autoflow.pipeline.network import FittedNetwork
 
 if TYPE_CHECKING:
     from autoflow.pipeline.assembly import FittedPipeline
@@ -46,7 +46,6 @@ class PipelineModule(tf.Module):
         super().__init__()
         self._pipeline = pipeline
         self._tables = TrackedTables()
-        self._network = pipeline.model.build() if isinstance(pipeline.model, FittedNetwork) else None
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `tf.float32[B, num_classes]`."""
@@ -55,9 +54,10 @@ class PipelineModule(tf.Module):
         for node, extractor in zip(self._pipeline.spec.nodes, self._pipeline.extractors, strict=True):
             values = matrix([schema.column(name) for name in node.columns], raw)
             blocks.append(extractor.graph(values, self._tables))
-        if self._network is not None:
-            return tf.nn.softmax(self._network(blocks, training=False))
-        return self._pipeline.model.graph(tf.concat(blocks, axis=1))
+        model = self._pipeline.model
+        if isinstance(model, FittedNetwork):
+            return model.graph(blocks)
+        return model.graph(tf.concat(blocks, axis=1))
 
 
 class WeightedModule(tf.Module):

@@ -93,9 +93,12 @@ class Evaluator:
         started = time.monotonic()
         pipelines, probabilities, iterations = [], [], []
         for position, fold in enumerate(self._folds):
+            assert fold.validation is not None
             folds_left = len(self._folds) - position
             seconds = (job.seconds - (time.monotonic() - started)) / folds_left
-            context = self._context(job.seed, seconds, job.hopeless_loss, None)
+            # the loss of few rows is noisy: one unlucky fold must not cost a good trial
+            hopeless_loss = job.hopeless_loss + 1 / math.sqrt(fold.validation.num_rows)
+            context = self._context(job.seed, seconds, hopeless_loss, None)
             outcome = fit_pipeline(
                 job.spec, fold, self._cache, context, preparation_seed=self._experiment.seed
             )

@@ -74,7 +74,9 @@ def serves_what_it_predicts(component: type[MatrixClassifier]) -> None:
 
     for fitted, num_classes in _cases(component):
         rows = _served_rows(num_classes)
-        run = tf.function(fitted.graph, input_signature=[tf.TensorSpec([None, rows.shape[1]], tf.float32)])
+        run = tf.function(
+            fitted.graph, autograph=False, input_signature=[tf.TensorSpec([None, rows.shape[1]], tf.float32)]
+        )
         served = run(tf.constant(rows)).numpy()
         expect_close(served, fitted.predict_probabilities(rows), 1e-5, "graph and predict_probabilities")
         expect_close(run(tf.constant(rows[3:4])).numpy(), served[3:4], 1e-6, "a row alone and in a batch")
@@ -158,7 +160,9 @@ def body_treats_rows_alone(component: type[NeuralClassifier]) -> None:
     rows = labelled_rows(3, 30).features
     body = component().body(rows.shape[1], 3, _SEED)
     spec = tf.TensorSpec([None, rows.shape[1]], tf.float32)
-    run = tf.function(lambda features: body(features, training=False), input_signature=[spec])
+    run = tf.function(
+        lambda features: body(features, training=False), autograph=False, input_signature=[spec]
+    )
     together = run(tf.constant(rows)).numpy()
     expect_close(run(tf.constant(rows[4:5])).numpy(), together[4:5], 1e-5, "logits alone and in a batch")
 
@@ -176,7 +180,7 @@ def body_learns_what_is_easy(component: type[NeuralClassifier]) -> None:
     optimizer = keras.optimizers.Adam(1e-2)
     optimizer.build(body.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> Any:
         with tf.GradientTape() as tape:
             logits = body(features, training=True)

@@ -39,7 +39,9 @@ def treats_rows_alone(component: type[Concatenation]) -> None:
 
     for layer, inputs in _cases(component):
         specs = [tf.TensorSpec([None, node.shape[1]], tf.float32) for node in inputs]
-        run = tf.function(lambda nodes, layer=layer: layer(nodes, training=False), input_signature=[specs])
+        run = tf.function(
+            lambda nodes, layer=layer: layer(nodes, training=False), autograph=False, input_signature=[specs]
+        )
         together = run([tf.constant(node) for node in inputs]).numpy()
         alone = run([tf.constant(node[2:3]) for node in inputs]).numpy()
         expect_close(alone, together[2:3], 1e-5, "output of a row alone and in a batch")

@@ -37,7 +37,7 @@ def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor,
             yield _fitted(cast(FeatureExtractor, extractor), kind), rows
 
 
-class _Tables:
+class GraphTables:
     """Lookup tables that live as long as this object; implements `components.base.LookupTables`."""
 
     def __init__(self) -> None:
@@ -65,9 +65,9 @@ def _graph(fitted: FittedExtractor, values: np.ndarray) -> Callable[[np.ndarray]
     import tensorflow as tf
 
     dtype = tf.string if values.dtype == object else tf.float64
-    tables = _Tables()
+    tables = GraphTables()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, values.shape[1]], dtype)])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, values.shape[1]], dtype)])
     def run(batch: tf.Tensor) -> tf.Tensor:
         return fitted.graph(batch, tables)
 

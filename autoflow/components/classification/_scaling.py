@@ -32,9 +32,8 @@ class Scaling:
         mean = features.mean(axis=0, dtype=np.float64)
         deviation = features.std(axis=0, dtype=np.float64)
         low, high = features.min(axis=0).astype(np.float64), features.max(axis=0).astype(np.float64)
-        two_valued = ((features == low.astype(np.float32)) | (features == high.astype(np.float32))).all(
-            axis=0
-        )
+        extreme = (features == low.astype(np.float32)) | (features == high.astype(np.float32))
+        two_valued = extreme.all(axis=0)
         # a flag that is set in few rows must not become a giant that a penalty cannot hold
         deviation = np.where(two_valued, np.maximum(deviation, 0.1 * (high - low)), deviation)
         varies = (high > low) & (deviation > 1e-12 * np.maximum(np.abs(low), np.abs(high)))

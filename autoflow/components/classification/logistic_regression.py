@@ -57,9 +57,8 @@ class LogisticRegression(MatrixClassifier):
         with threadpool_limits(context.num_threads):
             path.follow(scaling.transform(train.features), classes.positions(train.labels))
         weights, intercepts = path.best
-        return FittedLogisticRegression(
-            scaling, weights, intercepts, classes.spread(), max(1, path.best_step)
-        )
+        steps = max(1, path.best_step)
+        return FittedLogisticRegression(scaling, weights, intercepts, classes.spread(), steps)
 
 
 class _Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Majority(MatrixClassifier):
         smoothing: rows added to every class before shares are taken, 0.01 to 10 (Laplace's rule at 1); a
             class without rows keeps a probability above zero.
     """
+
+    baseline: ClassVar[bool] = True
 
     smoothing: float = 1.0
 

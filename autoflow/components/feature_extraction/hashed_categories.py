@@ -108,8 +108,10 @@ class FittedHashedCategories(FittedExtractor):
 
         flat = tf.reshape(values, [-1])
         lengths = tf.cast(tf.strings.length(flat), tf.int64)
-        padded = tf.cast(tf.io.decode_raw(flat, tf.uint8, fixed_length=_NUM_BYTES), tf.int64)
-        sums = tf.matmul(padded, tf.constant(self.weights[:, :_NUM_BYTES].T))
+        # float64 is exact up to 2^53, and TensorFlow multiplies int64 matrices slowly and with a complaint
+        padded = tf.cast(tf.io.decode_raw(flat, tf.uint8, fixed_length=_NUM_BYTES), tf.float64)
+        weights = self.weights[:, :_NUM_BYTES].T.astype(np.float64)
+        sums = tf.cast(tf.matmul(padded, weights), tf.int64)
         hashes = tf.math.floormod(sums + self._rest(lengths), _PRIME)
         columns = tf.range(self.num_columns, dtype=tf.int64) * self.num_buckets
         buckets = tf.reshape(hashes[:, 0] % self.num_buckets, [-1, self.num_columns]) + columns

@@ -45,14 +45,15 @@ class TfidfWords(FeatureExtractor):
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
-        """Draws vocabulary and width; narrower for columns of categories."""
+        """Draws vocabulary and width; wider for many classes, narrower for columns of categories."""
         text = any(column.kind is ColumnKind.TEXT for column in profile.columns)
+        width = (96 if profile.num_classes <= 20 else 192) if text else 32
         return cls(
             max_words=hp.Int("max_words", 1, 2, default=2),
             max_features=hp.Int("max_features", 1000, 50_000, sampling="log", default=20_000),
             min_rows=hp.Int("min_rows", 1, 10, sampling="log", default=2),
             sublinear=hp.Boolean("sublinear", default=True),
-            dimensions=hp.Int("dimensions", 16, 256, sampling="log", default=96 if text else 32),
+            dimensions=hp.Int("dimensions", 16, 300, sampling="log", default=width),
         )
 
     @classmethod

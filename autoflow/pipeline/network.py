@@ -1,0 +1,132 @@
+"""A network as a value: components and weights in NumPy, from which the Keras model is rebuilt where needed.
+
+How a network is trained is in `training`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoflow.components.base import Concatenation, FittedExtractor, NeuralClassifier
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+_PREDICT_ROWS = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """A trained network as a value: components and weights, so that it pickles without TensorFlow.
+
+    Args:
+        extractors: one a node, fitted.
+        concatenation: how their features are merged.
+        classifier: the body behind it.
+        num_classes: number of classes.
+        dtypes: of the prepared blocks, `"float32"` or `"int32"`.
+        weights: in the order of the Keras model's `weights`.
+        iterations: epochs of training behind these weights.
+    """
+
+    extractors: tuple[FittedExtractor, ...]
+    concatenation: Concatenation
+    classifier: NeuralClassifier
+    num_classes: int
+    dtypes: tuple[str, ...]
+    weights: tuple[np.ndarray, ...]
+    iterations: int
+
+    def predict_probabilities(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, num_classes]` for one prepared array a node."""
+        return _softmax(network_logits(self.build(), blocks))
+
+    def graph(self, blocks: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the same as a tensor, for use while a `tf.function` is traced.
+
+        The weights go in as constants, so an exporter has no variables to look after.
+
+        Args:
+            blocks: `tf.float32[B, d]` or `tf.int32[B, d]`, one a node.
+        """
+        import tensorflow as tf
+
+        with tf.init_scope():  # variables cannot be made inside a trace
+            model = self.build()
+            trained = [variable.numpy() for variable in model.trainable_variables]
+            others = [variable.numpy() for variable in model.non_trainable_variables]
+        logits, _ = model.stateless_call(
+            [tf.constant(value) for value in trained],
+            [tf.constant(value) for value in others],
+            list(blocks),
+            training=False,
+        )
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+    def build(self) -> keras.Model:
+        """Returns the Keras model from prepared blocks to logits, with the trained weights; made once."""
+        model: keras.Model | None = self.__dict__.get("_model")
+        if model is None:
+            model = network_model(
+                self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=0
+            )
+            model.set_weights(list(self.weights))
+            self.__dict__["_model"] = model
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_model"}
+
+
+def network_model(
+    extractors: tuple[FittedExtractor, ...],
+    concatenation: Concatenation,
+    classifier: NeuralClassifier,
+    num_classes: int,
+    dtypes: tuple[str, ...],
+    *,
+    seed: int,
+) -> keras.Model:
+    """Returns a new, untrained Keras model from prepared blocks to logits.
+
+    Args:
+        extractors: one a node.
+        concatenation: merges their outputs.
+        classifier: the body.
+        num_classes: number of logits.
+        dtypes: of the prepared blocks.
+        seed: for initialisers and dropout.
+    """
+    import keras
+
+    inputs, features, widths = [], [], []
+    for extractor, dtype in zip(extractors, dtypes, strict=True):
+        block = keras.layers.Input((sum(extractor.widths),), dtype=dtype)
+        layer = extractor.layer()
+        inputs.append(block)
+        features.append(block if layer is None else layer(block))
+        widths.append(extractor.layer_widths)
+    fused = concatenation.layer(widths)(features)
+    return keras.Model(inputs, classifier.body(int(fused.shape[-1]), num_classes, seed)(fused))
+
+
+def network_logits(model: keras.Model, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns `float32[n, num_classes]` for one prepared array a node."""
+    # called eagerly: tracing a predict function costs more than it saves
+    rows = len(blocks[0])
+    parts = []
+    for start in range(0, rows, _PREDICT_ROWS):
+        parts.append(
+            np.asarray(model([block[start : start + _PREDICT_ROWS] for block in blocks], training=False))
+        )
+    return np.concatenate(parts) if parts else np.zeros((0, int(model.output_shape[-1])), np.float32)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)

@@ -1,0 +1,17 @@
+"""One real run on the penguins that several tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import PENGUINS, assert_plain, autoflow
+
+
+@pytest.fixture(scope="session")
+def penguin_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a run with six trials, and what the command printed."""
+    folder = tmp_path_factory.mktemp("penguins") / "run"
+    done = autoflow("fit", PENGUINS, "--max-trials", 6, "--output", folder)
+    assert_plain(done, 0)
+    return folder, done.stdout

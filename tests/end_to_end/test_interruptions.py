@@ -1,0 +1,117 @@
+"""Kills, Ctrl-C and repeated commands: nothing finished is lost or repeated."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from commands import PENGUINS, assert_plain, autoflow, command, environment
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Rows enough that a search is still busy when it is disturbed."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1200, 6))
+    frame = pd.DataFrame(x, columns=[f"x{i}" for i in range(6)])
+    frame["town"] = generator.choice(list("abcdef"), len(frame))
+    frame["kind"] = np.where(x[:, 0] * x[:, 1] + generator.normal(size=len(x)) > 0, "good", "bad")
+    path = tmp_path_factory.mktemp("table") / "rows.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def start(table, folder, *options):
+    arguments = command("fit", table, "--label", "kind", "--output", folder, *options)
+    return subprocess.Popen(
+        arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def read_trials(process, number):
+    """Reads lines until so many trials were shown as done; returns their lines."""
+    lines = []
+    for line in process.stdout:
+        if "] trial " in line:
+            lines.append(line.strip())
+        if len(lines) >= number:
+            return lines
+    pytest.fail(f"the search ended early: {lines}")
+
+
+def ledger_rows(folder):
+    with sqlite3.connect(folder / "ledger.sqlite") as database:
+        return dict(database.execute("SELECT number, spec FROM trials").fetchall())
+
+
+def processes_of(folder):
+    with sqlite3.connect(folder / "ledger.sqlite") as database:
+        row = database.execute("SELECT value FROM settings WHERE key = 'processes'").fetchone()
+    import json
+
+    return [int(pid) for pid, _ in json.loads(row[0])]
+
+
+def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
+    folder = tmp_path / "run"
+    process = start(table, folder, "--max-trials", 7)
+    shown = read_trials(process, 3)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    before = ledger_rows(folder)
+    left_behind = processes_of(folder)
+    assert len(before) >= len(shown)
+
+    done = autoflow("fit", table, "--label", "kind", "--output", folder, "--max-trials", 7)
+    assert_plain(done, 0)
+    assert f"{len(before)} trials are done" in done.stdout
+    after = ledger_rows(folder)
+    assert {number: after[number] for number in before} == before
+    assert len(set(after.values())) == len(after)
+    assert (folder / "model/1/saved_model.pb").exists()
+    assert not [pid for pid in left_behind if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_path, number, code):
+    folder = tmp_path / "run"
+    process = start(table, folder, "--time-budget", "5m")
+    read_trials(process, 3)
+    started = time.monotonic()
+    os.killpg(process.pid, number)
+    text = process.stdout.read()
+    assert process.wait(timeout=60) == code, text
+    assert time.monotonic() - started < 30
+    assert "repeat the same command" in text
+    assert "Traceback" not in text
+    assert (folder / "model/1/saved_model.pb").exists()
+    process.stdout.close()
+    session = [p for p in psutil.process_iter() if os.getsid(p.pid) == process.pid and p.status() != "zombie"]
+    assert session == []
+
+
+def test_two_runs_never_share_a_folder(table, tmp_path):
+    folder = tmp_path / "run"
+    process = start(table, folder, "--time-budget", "5m")
+    read_trials(process, 1)
+    done = autoflow("fit", table, "--label", "kind", "--output", folder)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert_plain(done, 6)
+    assert f"process {process.pid}" in done.stderr
+
+
+def test_the_same_seed_gives_the_same_leaderboard(tmp_path):
+    boards = []
+    for name in ("first", "second"):
+        options = ("--max-trials", 5, "--workers", 1, "--seed", 7, "--output", tmp_path / name)
+        assert_plain(autoflow("fit", PENGUINS, *options), 0)
+        boards.append(pd.read_csv(tmp_path / name / "leaderboard.csv").drop(columns="seconds"))
+    pd.testing.assert_frame_equal(boards[0], boards[1])
