@@ -44,7 +44,7 @@ class Check:
 
     name: str
     run: Callable[[Any], None]
-    applies_to: type[Component] = Component
+    applies_to: type = Component
 
     def __str__(self) -> str:
         return self.name
@@ -64,7 +64,7 @@ class Check:
             ) from error
 
 
-def checks(*functions: Callable[[Any], None], applies_to: type[Component] = Component) -> tuple[Check, ...]:
+def checks(*functions: Callable[[Any], None], applies_to: type = Component) -> tuple[Check, ...]:
     """Returns one check a function, under the function's name."""
     return tuple(Check(function.__name__, function, applies_to) for function in functions)
 

@@ -79,7 +79,7 @@ class FittedDoubled(FittedExtractor):
     def transform(self, values: np.ndarray) -> np.ndarray:
         clipped = np.clip(np.nan_to_num(values, nan=0.0), -10.0, 10.0)
         if self.fault == "not finite":
-            clipped = values
+            clipped = np.where(np.isnan(values), np.inf, clipped)
         if self.fault == "rows mix":
             clipped = clipped - clipped.mean(axis=0)
         dtype = np.float64 if self.fault == "wrong type" else np.float32

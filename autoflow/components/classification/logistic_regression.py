@@ -35,14 +35,14 @@ class LogisticRegression(MatrixClassifier):
         patience: steps without improvement on validation rows after which the fit stops.
     """
 
-    l2: float = 1.0
+    l2: float = 10.0
     max_iterations: int = 200
     patience: int = 20
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws the penalty; stronger at first for few rows."""
-        default = 10.0 if profile.num_rows < 2000 else cls.l2
+        default = 20.0 if profile.num_rows < 2000 else (cls.l2 if profile.num_rows < 10_000 else 1.0)
         return cls(l2=hp.Float("l2", 1e-2, 1e4, sampling="log", default=default))
 
     def fit(

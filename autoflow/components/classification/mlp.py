@@ -45,7 +45,7 @@ class Mlp(NeuralClassifier):
             learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log", default=2e-3),
             weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
             batch_size=batch_size(hp, profile),
-            label_smoothing=hp.Choice("label_smoothing", [0.0, 0.02, 0.05, 0.1], default=0.0),
+            label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),
             num_layers=hp.Int("num_layers", 1, 4, default=cls.num_layers),
             num_units=hp.Int("num_units", 32, 512, sampling="log", default=96 if small else cls.num_units),
             activation=hp.Choice("activation", ["silu", "gelu", "relu", "selu"], default=cls.activation),

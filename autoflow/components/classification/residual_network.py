@@ -42,7 +42,7 @@ class ResidualNetwork(NeuralClassifier):
             learning_rate=hp.Float("learning_rate", 1e-4, 5e-3, sampling="log", default=1e-3),
             weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
             batch_size=batch_size(hp, profile),
-            label_smoothing=hp.Choice("label_smoothing", [0.0, 0.02, 0.05, 0.1], default=0.0),
+            label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),
             num_blocks=hp.Int("num_blocks", 1, 5, default=cls.num_blocks),
             num_units=hp.Int("num_units", 32, 320, sampling="log", default=64 if small else cls.num_units),
             expansion=hp.Choice("expansion", [1.0, 1.5, 2.0, 3.0], default=cls.expansion),

@@ -67,16 +67,22 @@ class Attention(Concatenation):
         width = self.heads * self.head_width
         tokens = project(features, columns, width)
         for number in range(self.blocks):
-            tokens = self._block(tokens, width, normalise_first=number > 0)
+            if len(columns) > 1:  # a single token has nothing to attend to
+                tokens = self._attend(tokens, normalise_first=number > 0)
+            tokens = self._feed_forward(tokens, width)
         pooled = tokens[:, 0] if self.pooling == "class" else keras.ops.mean(tokens, axis=1)
         return keras.Model(inputs, keras.layers.LayerNormalization()(pooled))
 
-    def _block(self, tokens: keras.KerasTensor, width: int, *, normalise_first: bool) -> keras.KerasTensor:
+    def _attend(self, tokens: keras.KerasTensor, *, normalise_first: bool) -> keras.KerasTensor:
         import keras
 
         inner = keras.layers.LayerNormalization()(tokens) if normalise_first else tokens
         attention = keras.layers.MultiHeadAttention(self.heads, self.head_width, dropout=self.dropout)
-        tokens = keras.layers.Add()([tokens, attention(inner, inner)])
+        return keras.layers.Add()([tokens, attention(inner, inner)])
+
+    def _feed_forward(self, tokens: keras.KerasTensor, width: int) -> keras.KerasTensor:
+        import keras
+
         inner = keras.layers.LayerNormalization()(tokens)
         inner = keras.layers.Dense(2 * width, activation="gelu")(inner)
         inner = keras.layers.Dense(width)(keras.layers.Dropout(self.dropout)(inner))

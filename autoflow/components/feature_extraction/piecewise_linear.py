@@ -109,7 +109,8 @@ class FittedPiecewiseLinear(FittedExtractor):
         step = max(1, _BLOCK_VALUES // max(1, len(self.sources)))
         for start in range(0, len(values), step):
             block = np.take(filled[start : start + step], self.sources, axis=1)
-            features[start : start + step] = np.clip((block - self.starts) * self.slopes, 0.0, 1.0)
+            with np.errstate(over="ignore"):  # far beyond a bin of tiny size: infinity is clipped to 1
+                features[start : start + step] = np.clip((block - self.starts) * self.slopes, 0.0, 1.0)
         return self.flags.append(features, values)
 
     def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
