@@ -232,15 +232,18 @@ def _workers(
     importing = threading.Thread(target=_import_keras_tuner)
     importing.start()
     cores = os.cpu_count() or 1
+    here = settings.ray_address is None
+    num_workers = settings.workers or (cores if here else 1)
+    num_threads = max(1, cores // num_workers) if here else 1
     try:
-        cluster = start_ray(settings.workers or (cores if settings.ray_address is None else 1), settings.ray_address)
+        cluster = start_ray(num_workers * num_threads, settings.ray_address)
     except MachineError:
         importing.join()
         raise
     try:
         ledger.remember("processes", cluster.processes)
-        num_workers = settings.workers or cluster.cores
-        num_threads = max(1, cores // num_workers) if settings.ray_address is None else 1
+        if not here and settings.workers is None:
+            num_workers = cluster.cores
         cache_name = f"{experiment.dataset.fingerprint[:12]}-{os.getpid()}"
         pool = RayPool(num_workers, num_threads, settings.component_files, cache_name)
         try:

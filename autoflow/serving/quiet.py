@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from types import ModuleType
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_SILENT = "3"
 
 
 def import_tensorflow() -> ModuleType:
     """Returns the `tensorflow` module, imported without a word; errors of the import are raised as usual.
 
-    A `TF_CPP_MIN_LOG_LEVEL` that the user has set is honoured: then nothing is hidden.
+    A `TF_CPP_MIN_LOG_LEVEL` below 3 asks for those lines: then nothing is hidden.
     """
-    if "tensorflow" in sys.modules or _LOG_LEVEL in os.environ:
+    if "tensorflow" in sys.modules or os.environ.get(_LOG_LEVEL, _SILENT) != _SILENT:
         import tensorflow
 
         return tensorflow
-    os.environ[_LOG_LEVEL] = "3"
+    os.environ[_LOG_LEVEL] = _SILENT
     with _standard_error_hidden():
         import tensorflow
     tensorflow.get_logger().setLevel("ERROR")

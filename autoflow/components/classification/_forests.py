@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _BYTES = 40_000_000
 """Most that the arrays of a forest may take in an exported model."""
 _BATCH = 20
-"""Trees grown between two looks at the clock."""
+"""Trees grown between two looks at the clock at most."""
 MAX_DEPTH = 24
 
 
@@ -58,9 +59,9 @@ def grow(
     forest = make(limit if len(train.labels) // min_samples_leaf > limit else None)
     labels = classes.positions(train.labels)
     watched = validation is not None and np.isfinite(context.hopeless_loss)
-    grown = 0
+    grown, began = 0, time.monotonic()
     while grown < wanted and not (grown and context.out_of_time()):
-        grown = min(wanted, grown + (_BATCH if grown else 5))
+        grown = min(wanted, grown + _batch(grown, time.monotonic() - began, context))
         forest.set_params(n_estimators=grown)
         forest.fit(train.features, labels)
         if watched and validation is not None and grown >= wanted / 3:
@@ -69,6 +70,14 @@ def grow(
             context.report(grown / wanted, loss)
             watched = False
     return _fitted(forest, classes, smoothing)
+
+
+def _batch(grown: int, seconds: float, context: FitContext) -> int:
+    """Returns how many trees to grow before the next look at the clock, from what those so far took."""
+    if not grown:
+        return max(1, context.num_threads)
+    left = context.seconds - (time.monotonic() - context.started)
+    return int(np.clip(min(left * grown / max(seconds, 1e-6), _BATCH), 1, _BATCH))
 
 
 def _fitted(

@@ -33,18 +33,21 @@ class ExtraTrees(MatrixClassifier):
     min_samples_leaf: int = 2
     column_share: float = 0.0
     criterion: str = "gini"
-    smoothing: float = 0.5
+    smoothing: float = 0.1
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws leaf size, columns a split and criterion; fewer trees for many classes or rows."""
+        # random thresholds need more columns to choose from, but wide tables then take too long
+        share = 0.3 if len(profile.columns) <= 60 else 0.0
+        leaf = 1 if profile.num_classes > 10 else cls.min_samples_leaf
         large = profile.num_rows * profile.num_classes > 300_000
         return cls(
             num_trees=100 if large else cls.num_trees,
-            min_samples_leaf=hp.Int("min_samples_leaf", 1, 32, sampling="log", default=cls.min_samples_leaf),
-            column_share=hp.Choice("column_share", [0.0, 0.15, 0.3, 0.5, 0.8], default=cls.column_share),
+            min_samples_leaf=hp.Int("min_samples_leaf", 1, 32, sampling="log", default=leaf),
+            column_share=hp.Choice("column_share", [0.0, 0.15, 0.3, 0.5, 0.8], default=share),
             criterion=hp.Choice("criterion", ["gini", "entropy"], default=cls.criterion),
-            smoothing=hp.Float("smoothing", 0.05, 5.0, sampling="log", default=cls.smoothing),
+            smoothing=hp.Float("smoothing", 0.02, 2.0, sampling="log", default=cls.smoothing),
         )
 
     def fit(

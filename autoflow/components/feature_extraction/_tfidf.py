@@ -25,7 +25,7 @@ MAX_CHARACTERS_TO_FIT = 3_000_000
 """Vocabulary and SVD are learned from a sample of rows of about this size; more changes little."""
 
 _BLOCK_TOKENS = 1_000_000
-_MAX_COUNTS_FOR_SVD = 3_000_000
+_MAX_COUNTS_FOR_SVD = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ class TextVector:
         idf: `float32[v]`, inverse document frequencies.
         sublinear: whether counts weigh by their logarithm.
         projection: `float32[v, d]`.
-        offset: `float32[d]`, subtracted at the end.
+        offset: `float64[d]`, subtracted at the end.
+
+    Sums run in float64: a tree splits at thresholds, and the last digits of float32 sums depend on the order.
     """
 
     tokens: Tokens
@@ -102,27 +104,27 @@ class TextVector:
         """Returns `float32[n, d]`."""
         result = np.zeros((len(texts), len(self.offset)), np.float32)
         if len(self.keys):
+            projection = self.projection.astype(np.float64)
             for start, end in blocks(texts):
-                weights = self.weights(texts[start:end])
-                result[start:end] = weights @ self.projection - self.offset
+                result[start:end] = self.weights(texts[start:end]) @ projection - self.offset
         return result
 
     def weights(self, texts: Sequence[str]) -> scipy.sparse.csr_matrix:
-        """Returns TF-IDF weights `float32[n, v]` with rows of length 1."""
+        """Returns TF-IDF weights `float64[n, v]` with rows of length 1."""
         import scipy.sparse
 
         keys, rows = row_keys(self.tokens, texts, self.sizes)
         places = pd.Index(self.keys).get_indexer(keys)
         known = places >= 0
         counts = scipy.sparse.coo_matrix(
-            (np.ones(int(known.sum()), np.float32), (rows[known], places[known])),
+            (np.ones(int(known.sum())), (rows[known], places[known])),
             shape=(len(texts), len(self.keys)),
         ).tocsr()
-        amounts = counts.data.astype(np.float64)
-        weights = (1.0 + np.log(amounts) if self.sublinear else amounts) * self.idf[counts.indices]
+        amounts = 1.0 + np.log(counts.data) if self.sublinear else counts.data
+        weights = amounts * self.idf[counts.indices]
         row_of = np.repeat(np.arange(len(texts)), np.diff(counts.indptr))
         lengths = np.sqrt(np.bincount(row_of, weights**2, minlength=len(texts)))
-        counts.data = (weights / lengths[row_of]).astype(np.float32)
+        counts.data = weights / lengths[row_of]
         return counts
 
     def graph(self, texts: tf.Tensor, tables: LookupTables) -> tf.Tensor:
@@ -149,10 +151,13 @@ class TextVector:
             amounts = 1.0 + tf.math.log(amounts)
         weights = amounts * tf.gather(tf.constant(self.idf, tf.float64), places)
         lengths = tf.sqrt(tf.math.unsorted_segment_sum(weights**2, row_of, num_rows))
-        weights = tf.cast(weights / tf.gather(lengths, row_of), tf.float32)
-        cells_at = tf.stack([row_of, places], axis=1)
-        sparse = tf.SparseTensor(cells_at, weights, [num_rows, len(self.keys)])
-        return tf.sparse.sparse_dense_matmul(sparse, self.projection) - self.offset
+        used, column_of = tf.unique(places, out_idx=tf.int64)  # only these rows are widened to float64
+        projection = tf.cast(tf.gather(tf.constant(self.projection), used), tf.float64)
+        cells_at = tf.stack([row_of, column_of], axis=1)
+        sparse = tf.SparseTensor(
+            cells_at, weights / tf.gather(lengths, row_of), [num_rows, tf.size(used, tf.int64)]
+        )
+        return tf.cast(tf.sparse.sparse_dense_matmul(sparse, projection) - self.offset, tf.float32)
 
 
 def blocks(texts: Sequence[str]) -> list[tuple[int, int]]:
@@ -186,19 +191,17 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
     keys, idf = _vocabulary(tokens, texts, settings)
     if not len(keys):
         nothing = np.zeros((0, 1), np.float32)
-        return TextVector(
-            tokens, settings.sizes, keys, idf, settings.sublinear, nothing, np.zeros(1, np.float32)
-        )
+        return TextVector(tokens, settings.sizes, keys, idf, settings.sublinear, nothing, np.zeros(1))
     identity = (
         np.eye(len(keys), dtype=np.float32) if len(keys) <= settings.dimensions else np.zeros((len(keys), 0))
     )
-    offset = np.zeros(identity.shape[1], np.float32)
+    offset = np.zeros(identity.shape[1])
     plain = TextVector(tokens, settings.sizes, keys, idf, settings.sublinear, identity, offset)
     weights = plain.weights(texts)
     projection = identity if identity.shape[1] else _directions(weights, settings.dimensions, seed)
     vectors = weights @ projection
     spread = vectors.std(axis=0)
-    # weak directions stay weak: float32 sums would lose the digits that a greater factor lifts
+    # weak directions stay weak: the last ones hold more noise than meaning
     scale = 1.0 / np.maximum(spread, max(float(spread.max()) * 0.1, 1e-3))
     return TextVector(
         tokens,
@@ -207,7 +210,7 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
         idf,
         settings.sublinear,
         (projection * scale).astype(np.float32),
-        (vectors.mean(axis=0) * scale).astype(np.float32),
+        vectors.mean(axis=0) * scale,
     )
 
 
@@ -246,7 +249,7 @@ def _directions(weights: scipy.sparse.csr_matrix, dimensions: int, seed: int) ->
         weights = weights[np.sort(rows)]
     num_directions = max(1, min(dimensions, weights.shape[0], weights.shape[1]))
     svd = TruncatedSVD(num_directions, algorithm="randomized", n_iter=2, n_oversamples=10, random_state=seed)
-    return svd.fit(weights).components_.T
+    return svd.fit(weights.astype(np.float32)).components_.T
 
 
 def sampled_texts(texts: Sequence[str], max_characters: int, seed: int) -> list[str]:

@@ -43,14 +43,14 @@ class TfidfCharacters(FeatureExtractor):
     max_features: int = 15_000
     min_rows: int = 2
     sublinear: bool = True
-    dimensions: int = 96
+    dimensions: int = 128
     max_characters: int = 1_000
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws runs, vocabulary and width; wider for many classes, narrower for columns of categories."""
         text = any(column.kind is ColumnKind.TEXT for column in profile.columns)
-        width = (96 if profile.num_classes <= 20 else 192) if text else 32
+        width = (128 if profile.num_classes <= 20 else 256) if text else 32
         return cls(
             min_run=hp.Int("min_run", 1, 2, default=1),
             max_run=hp.Int("max_run", 2, 4, default=3),

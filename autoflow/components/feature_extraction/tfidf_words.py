@@ -40,14 +40,14 @@ class TfidfWords(FeatureExtractor):
     max_features: int = 20_000
     min_rows: int = 2
     sublinear: bool = True
-    dimensions: int = 96
+    dimensions: int = 128
     max_characters: int = 4_000
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws vocabulary and width; wider for many classes, narrower for columns of categories."""
         text = any(column.kind is ColumnKind.TEXT for column in profile.columns)
-        width = (96 if profile.num_classes <= 20 else 192) if text else 32
+        width = (128 if profile.num_classes <= 20 else 256) if text else 32
         return cls(
             max_words=hp.Int("max_words", 1, 2, default=2),
             max_features=hp.Int("max_features", 1000, 50_000, sampling="log", default=20_000),

@@ -1,0 +1,196 @@
+"""Training of networks: learning, early stopping, refits, time, determinism, pickles and the graph."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial, NeuralClassifier
+from autoflow.components.classification.mlp import Mlp
+from autoflow.components.classification.residual_network import ResidualNetwork
+from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
+
+SMALL = {
+    Mlp: Mlp(num_units=24, batch_size=32, learning_rate=5e-3),
+    ResidualNetwork: ResidualNetwork(num_units=16, num_blocks=1, batch_size=32, learning_rate=5e-3),
+}
+
+
+@dataclass(frozen=True)
+class Numbers(FittedExtractor):
+    """Finished features, no layer."""
+
+    count: int
+
+    @property
+    def widths(self):
+        return (1,) * self.count
+
+    def transform(self, values):
+        return values
+
+    def graph(self, values, tables):
+        return values
+
+
+@dataclass(frozen=True)
+class Codes(FittedExtractor):
+    """One column of codes with a learned vector."""
+
+    size: int
+
+    @property
+    def widths(self):
+        return (1,)
+
+    @property
+    def layer_widths(self):
+        return (3,)
+
+    def transform(self, values):
+        return values
+
+    def graph(self, values, tables):
+        return values
+
+    def layer(self):
+        import keras
+
+        return keras.Sequential([keras.layers.Embedding(self.size, 3), keras.layers.Flatten()])
+
+
+EXTRACTORS = (Numbers(4), Codes(5))
+
+
+def rows(num: int, seed: int = 0) -> Prepared:
+    """Three classes told apart by one number and one code together."""
+    random = np.random.default_rng(seed)
+    numbers = random.normal(size=(num, 4)).astype(np.float32)
+    codes = random.integers(0, 5, (num, 1)).astype(np.int32)
+    labels = np.where(codes[:, 0] >= 3, 2, numbers[:, 0] > 0).astype(np.int32)
+    return Prepared((numbers, codes), labels)
+
+
+def fit(classifier: NeuralClassifier, validation: Prepared | None, context: FitContext) -> FittedNetwork:
+    return fit_network(EXTRACTORS, PlainConcat(), classifier, rows(400), validation, context)
+
+
+def loss(network: FittedNetwork, asked: Prepared) -> float:
+    probabilities = network.predict_probabilities(asked.blocks)
+    return float(-np.log(probabilities[np.arange(len(asked.labels)), asked.labels]).mean())
+
+
+@pytest.fixture(scope="module")
+def trained() -> FittedNetwork:
+    return fit(SMALL[Mlp], rows(200, 1), FitContext(3))
+
+
+@pytest.mark.parametrize("classifier", list(SMALL.values()), ids=lambda value: type(value).__name__)
+def test_learns_through_the_embedding(classifier):
+    network = fit(classifier, rows(200, 1), FitContext(3))
+    assert loss(network, rows(300, 2)) < 0.35
+    assert 1 <= network.iterations <= classifier.max_epochs
+    probabilities = network.predict_probabilities(rows(300, 2).blocks)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [Mlp(max_epochs=2, normalization="layer"), Mlp(max_epochs=2, normalization="none", dropout=0.0)],
+)
+def test_other_shapes_of_the_mlp_train(classifier):
+    assert np.isfinite(loss(fit(classifier, rows(50, 1), FitContext(3)), rows(50, 2)))
+
+
+def test_graph_equals_numpy_and_is_saved_without_the_keras_model(trained, tmp_path):
+    import tensorflow as tf
+
+    asked = rows(100, 2).blocks
+    specs = [tf.TensorSpec([None, 4], tf.float32), tf.TensorSpec([None, 1], tf.int32)]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def answer(numbers, codes):
+        return trained.graph([numbers, codes])
+
+    module = tf.Module()
+    module.answer = answer
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    loaded = tf.saved_model.load(str(tmp_path / "model")).answer
+    expected = trained.predict_probabilities(asked)
+    np.testing.assert_allclose(loaded(*map(tf.constant, asked)).numpy(), expected, atol=1e-6)
+    alone = loaded(tf.constant(asked[0][3:4]), tf.constant(asked[1][3:4])).numpy()
+    np.testing.assert_allclose(alone, expected[3:4], atol=1e-6)
+
+
+def test_pickles_without_its_model(trained):
+    asked = rows(60, 3).blocks
+    expected = trained.predict_probabilities(asked)
+    copy = pickle.loads(pickle.dumps(trained))
+    assert "_model" not in copy.__dict__
+    np.testing.assert_array_equal(copy.predict_probabilities(asked), expected)
+    assert copy.predict_probabilities([block[:0] for block in asked]).shape == (0, 3)
+
+
+def test_same_seed_same_network_and_another_seed_another():
+    classifier = replace(SMALL[Mlp], max_epochs=3)
+    asked = rows(50, 2).blocks
+    one, other, third = (
+        fit(classifier, rows(100, 1), FitContext(3, seed=seed)).predict_probabilities(asked)
+        for seed in (4, 4, 5)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert np.abs(one - third).max() > 1e-3
+
+
+def test_a_refit_trains_the_given_epochs_without_validation():
+    assert fit(SMALL[Mlp], None, FitContext(3, iterations=3)).iterations == 3
+
+
+def test_early_stopping_keeps_the_best_epoch():
+    random = np.random.default_rng(0)
+    noise = Prepared(rows(200, 1).blocks, random.integers(0, 3, 200).astype(np.int32))
+    classifier = replace(SMALL[Mlp], patience=4, max_epochs=200, learning_rate=2e-2)
+    network = fit(classifier, noise, FitContext(3))
+    assert network.iterations <= 10
+    long = fit(classifier, None, FitContext(3, iterations=30))
+    assert loss(network, noise) < loss(long, noise)
+
+
+def test_the_time_is_kept_and_a_model_comes_all_the_same():
+    classifier = replace(SMALL[Mlp], max_epochs=100_000, patience=100_000)
+    started = time.monotonic()
+    network = fit(classifier, rows(200, 1), FitContext(3, seconds=2.0))
+    assert time.monotonic() - started < 6
+    assert network.iterations >= 1
+    assert np.isfinite(loss(network, rows(50, 2)))
+    assert np.isfinite(loss(fit(SMALL[Mlp], None, FitContext(3, seconds=0.0)), rows(50, 2)))
+
+
+def test_hopeless_and_diverging_networks_are_given_up():
+    with pytest.raises(HopelessTrial, match="hopeless beyond"):
+        fit(replace(SMALL[Mlp], patience=1000), rows(100, 1), FitContext(3, hopeless_loss=1e-6))
+    wild = Mlp(normalization="none", activation="relu", learning_rate=1e30, max_epochs=5)
+    with pytest.raises(HopelessTrial, match="learning rate 1e\\+30 is too high"):
+        fit(wild, None, FitContext(3, iterations=5))
+
+
+def test_label_smoothing_makes_the_network_humbler():
+    classifier = replace(SMALL[Mlp], max_epochs=20)
+    context = FitContext(3, iterations=20)
+    sure = fit(classifier, None, context).predict_probabilities(rows(200, 2).blocks)
+    humble = fit(replace(classifier, label_smoothing=0.3), None, context)
+    assert (
+        humble.predict_probabilities(rows(200, 2).blocks).max(axis=1).mean() < sure.max(axis=1).mean() - 0.05
+    )
+
+
+def test_very_few_rows_train():
+    train = rows(3)
+    network = fit_network(EXTRACTORS, PlainConcat(), SMALL[Mlp], train, None, FitContext(3, iterations=2))
+    assert np.isfinite(network.predict_probabilities(train.blocks)).all()
