@@ -191,8 +191,8 @@ class ModelBuilder:
             return f"<code>{escape(repr(self))}</code>, not fitted"
         report = self.report_
         title = (
-            f"<b>{escape(str(report.model.trial.spec))}</b><br>{escape(report.metric)} "
-            f"{report.model.trial.score:.4f} on held-out rows, {len(report.rows)} trials in "
+            f"<b>{escape(str(report.model))}</b><br>{escape(report.metric)} "
+            f"{report.model.scores['validation'][report.metric]:.4f} on held-out rows, {len(report.rows)} trials in "
             f"{escape(format_duration(report.seconds))}<br>{escape(str(report.model.folder))}"
         )
         return title + self.leaderboard_.head(10).to_html(index=False, escape=True)
@@ -207,7 +207,9 @@ def _joined(
     frame = pd.DataFrame(features)
     labels = pd.Series(y).to_numpy()
     if len(labels) != len(frame):
-        raise UsageError(f"X has {len(frame)} rows and y {len(labels)}; they must be the same rows in the same order")
+        raise UsageError(
+            f"X has {len(frame)} rows and y {len(labels)}; they must be the same rows in the same order"
+        )
     name = name or str(getattr(y, "name", None) or _LABEL_OF_Y)
     while name in frame.columns:
         name += "_"

@@ -33,7 +33,9 @@ _INTERRUPTED = {0: 0, 1: 129, 2: 130, 15: 143}
 
 Data = Annotated[Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, also .gz", metavar="DATA")]
 Model = Annotated[Path, typer.Argument(help="run folder or exported version folder", metavar="MODEL")]
-Label = Annotated[str | None, typer.Option(help="label column [found by its name, else the last]", metavar="COLUMN")]
+Label = Annotated[
+    str | None, typer.Option(help="label column [found by its name, else the last]", metavar="COLUMN")
+]
 Encoding = Annotated[str | None, typer.Option(help="of text files, such as latin-1 [UTF-8]", metavar="NAME")]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
@@ -85,13 +87,21 @@ def fit(
     label: Label = None,
     time_budget: Annotated[str, typer.Option(help="for everything, such as 90s, 5m, 1h30m")] = "5m",
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials in all", metavar="N")] = None,
-    metric: Annotated[str, typer.Option(help="log_loss, accuracy, balanced_accuracy, roc_auc or f1")] = "log_loss",
+    metric: Annotated[
+        str, typer.Option(help="log_loss, accuracy, balanced_accuracy, roc_auc or f1")
+    ] = "log_loss",
     output: Annotated[Path | None, typer.Option(help="run folder [<table>-autoflow]", metavar="DIR")] = None,
     seed: Annotated[int, typer.Option(help="makes a run repeatable")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="trials side by side [one a core]", metavar="N")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="trials side by side [one a core]", metavar="N")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="Ray cluster to join", metavar="ADDRESS")] = None,
-    components: Annotated[list[Path] | None, typer.Option(help="components of your own", metavar="FILE.py")] = None,
-    test: Annotated[Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")] = None,
+    components: Annotated[
+        list[Path] | None, typer.Option(help="components of your own", metavar="FILE.py")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")
+    ] = None,
     encoding: Encoding = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
     debug: Debug = False,
@@ -126,7 +136,9 @@ def fit(
     else:
         _show_report(console, report)
     if test is not None:
-        _show_scores(console, load(report.model.folder).evaluate(test, encoding=encoding).to_json(), f"on {test}")
+        _show_scores(
+            console, load(report.model.folder).evaluate(test, encoding=encoding).to_json(), f"on {test}"
+        )
     return _INTERRUPTED.get(report.signal_number, 128 + report.signal_number)
 
 
@@ -135,7 +147,9 @@ def fit(
 def predict(
     model: Model,
     data: Data,
-    output: Annotated[Path | None, typer.Option(help=".csv or .parquet [standard output]", metavar="FILE")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help=".csv or .parquet [standard output]", metavar="FILE")
+    ] = None,
     encoding: Encoding = None,
     debug: Debug = False,
 ) -> int:
@@ -148,7 +162,9 @@ def predict(
     predictor = load(model)
     table = predictor.predict_table(data, encoding=encoding)
     for warning in predictor.warnings_:
-        Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False)
+        Console(stderr=True).print(
+            f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False
+        )
     write_table(table, output)
     if output is not None:
         Console(highlight=False).print(f"{len(table)} rows written to {escape(str(output))}", soft_wrap=True)
@@ -194,7 +210,9 @@ def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Deb
     rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
     _show_table(console, ("column", "kind", "why"), rows)
     classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
-    console.print(f"label '{escape(schema.label)}' ({escape(schema.label_reason)}): {len(schema.classes)} classes: {escape(classes)}")
+    console.print(
+        f"label '{escape(schema.label)}' ({escape(schema.label_reason)}): {len(schema.classes)} classes: {escape(classes)}"
+    )
     keys = dataset.feature_keys()
     scoring = describe_folds(make_folds(dataset.labels, feature_keys=keys, seed=0), feature_keys=keys)
     console.print(f"models would be scored by {escape(scoring)}", soft_wrap=True)
@@ -207,8 +225,12 @@ def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Deb
 @app.command()
 @_reporting
 def components(
-    role: Annotated[str | None, typer.Argument(help="feature_extraction, concatenation or classification")] = None,
-    files: Annotated[list[Path] | None, typer.Option("--components", help="components of your own", metavar="FILE.py")] = None,
+    role: Annotated[
+        str | None, typer.Argument(help="feature_extraction, concatenation or classification")
+    ] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--components", help="components of your own", metavar="FILE.py")
+    ] = None,
     debug: Debug = False,
 ) -> int:
     """List the component repository with hyperparameters, ranges and defaults."""
@@ -229,16 +251,25 @@ def _show_report(console: Console, report: RunReport) -> None:
     from autoflow.budget import format_duration
 
     model = report.model
-    console.print(f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)")
+    console.print(
+        f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)"
+    )
     ranked = [row for row in report.rows if row.rank][:8]
     _show_table(
         console,
         ("rank", "trial", report.metric, "seconds", "classifier", "features"),
-        [(str(r.rank), str(r.trial), f"{r.score:.4f}", f"{r.seconds:.1f}", r.classifier, r.features) for r in ranked],
+        [
+            (str(r.rank), str(r.trial), f"{r.score:.4f}", f"{r.seconds:.1f}", r.classifier, r.features)
+            for r in ranked
+        ],
     )
-    how = "fitted on all rows" if model.refitted else "as it was scored"
+    how = (
+        "fitted on all rows"
+        if model.refitted
+        else "fitted on the training part of the rows, as it was scored"
+    )
     console.print(f"\n[bold]Model[/bold] {escape(str(model.folder))}", soft_wrap=True)
-    console.print(f"  {escape(str(model.trial.spec))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
+    console.print(f"  {escape(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     checked = model.verification
     console.print(f"  {escape(checked.message)}; one row takes {checked.row_ms:.2f} ms", soft_wrap=True)
     _show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
@@ -246,12 +277,18 @@ def _show_report(console: Console, report: RunReport) -> None:
     console.print("\n[bold]Next[/bold]")
     console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
     served = escape(str(model.folder.parent.resolve()))
-    console.print(f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}", soft_wrap=True)
+    console.print(
+        f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}",
+        soft_wrap=True,
+    )
     if report.signal_number:
         console.print("  interrupted: repeat the same command to go on with the search")
     for warning in report.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    console.print(f"finished in {format_duration(report.seconds)}; everything is in {escape(str(report.folder))}", soft_wrap=True)
+    console.print(
+        f"finished in {format_duration(report.seconds)}; everything is in {escape(str(report.folder))}",
+        soft_wrap=True,
+    )
 
 
 def _show_scores(console: Console, scores: Any, where: str) -> None:
@@ -269,7 +306,11 @@ def _show_table(console: Console, header: tuple[str, ...], rows: list[tuple[str,
 
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for position, name in enumerate(header):
-        table.add_column(escape(name), overflow="fold", min_width=min(24, max([len(name), *(len(row[position]) for row in rows)])))
+        table.add_column(
+            escape(name),
+            overflow="fold",
+            min_width=min(24, max([len(name), *(len(row[position]) for row in rows)])),
+        )
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

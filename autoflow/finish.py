@@ -1,8 +1,8 @@
-"""The end of a run: fit the winner on all rows where time allows, export it, have it verified, publish it."""
+"""The end of a run: choose, fit on all rows where time allows, export, have it verified, publish."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,25 +10,34 @@ from typing import Any
 import numpy as np
 
 from autoflow import metrics
-from autoflow.components.base import NeuralClassifier
+from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
 from autoflow.errors import MachineError, NoModelError
-from autoflow.export.graph import Servable
 from autoflow.export.saved_model import MAX_EXAMPLES, Export, export_model
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
-from autoflow.pipeline.assembly import WeightedPipelines
+from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
+from autoflow.search.ensemble import Candidate, select
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import Ledger
-from autoflow.search.ray_pool import RayPool
+from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
-from autoflow.search.study import Study
+from autoflow.search.study import MAX_MEMBERS, Study
 from autoflow.search.trial import TrialJob, TrialResult
 
-_CANDIDATES = 3
+_CANDIDATES = 25
+_ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _UNSEEN = "\u2047 never seen"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial in the exported model and its share in the mean of probabilities."""
+
+    trial: TrialResult
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -37,19 +46,26 @@ class FinishedModel:
 
     Args:
         folder: its version folder.
-        trial: the trial that won.
-        refitted: whether it was fitted on all rows; otherwise it is what the trial scored.
+        members: the trials that it averages, the heaviest first; often one.
+        refitted: whether they were fitted on all rows; otherwise some are what the trials scored.
         scores: figures by set of rows, as in the manifest.
         verification: what a clean process found.
         num_bytes: size of the version folder.
     """
 
     folder: Path
-    trial: TrialResult
+    members: tuple[Member, ...]
     refitted: bool
     scores: Mapping[str, Mapping[str, Any]]
     verification: VerificationResult
     num_bytes: int
+
+    def __str__(self) -> str:
+        if len(self.members) == 1:
+            return str(self.members[0].trial.spec)
+        return " + ".join(
+            f"{member.weight:.2f} {name_of(member.trial.spec.classifier)}" for member in self.members
+        )
 
 
 def remember(ledger: Ledger, model: FinishedModel, num_trials: int) -> None:
@@ -59,7 +75,7 @@ def remember(ledger: Ledger, model: FinishedModel, num_trials: int) -> None:
         "model",
         {
             "version": model.folder.name,
-            "trial": model.trial.number,
+            "members": [[member.trial.number, member.weight] for member in model.members],
             "refitted": model.refitted,
             "scores": model.scores,
             "verification": verification,
@@ -75,117 +91,157 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
     if noted is None or noted["num_trials"] != len(results):
         return None
     folder = ledger.folder / "model" / noted["version"]
-    trial = next((result for result in results if result.number == noted["trial"]), None)
-    if trial is None or not (folder / "saved_model.pb").exists():
+    by_number = {result.number: result for result in results}
+    if not (folder / "saved_model.pb").exists():
         return None
     verification = noted["verification"] | {"outcome": Outcome(noted["verification"]["outcome"])}
     return FinishedModel(
-        folder, trial, noted["refitted"], noted["scores"], VerificationResult(**verification), noted["num_bytes"]
+        folder,
+        tuple(Member(by_number[number], weight) for number, weight in noted["members"]),
+        noted["refitted"],
+        noted["scores"],
+        VerificationResult(**verification),
+        noted["num_bytes"],
     )
 
 
-def finish(
-    study: Study,
-    pool: RayPool,
-    verifier: Verifier,
-    experiment: Experiment,
-    source: str,
-    observer: Observer,
-    *,
-    refit: bool,
-) -> FinishedModel:
-    """Exports the best trial; where that fails, the next best ones.
+@dataclass(frozen=True)
+class Finisher:
+    """Turns an ended search into an exported model.
 
     Args:
-        study: the search, ended.
-        pool: its workers.
+        study: the search.
+        pool: its workers, idle.
         verifier: tries the exported model.
         experiment: the data.
         source: name of the table.
         observer: is told what happens.
         refit: whether to fit on all rows first, time permitting.
-
-    Raises:
-        NoModelError: there is no finished trial, or none can be exported.
     """
-    verifier.start()
-    ranking = study.ranking()
-    if not ranking:
-        failed = next((result for result in study.results if not result.finished), None)
-        reason = f"; the first trial: {failed.message}" if failed else ""
-        raise NoModelError(f"no trial finished in the time given{reason}. Give more with --time-budget.")
-    trouble = ""
-    for trial in ranking[:_CANDIDATES]:
-        model, refitted = _fitted(study, pool, experiment, trial, observer, refit=refit)
-        if model is None:
-            continue
-        observer(Stage("exporting and verifying the model"))
-        scores = {"validation": _scores(study, experiment, trial)}
-        export = _export(model, study, verifier, experiment, trial, source, scores, refitted=refitted)
-        if export.folder is not None and export.verification is not None:
-            if not export.verification.ok:
-                observer(Warned(f"the exported model was not verified: {export.verification.message}"))
-            return FinishedModel(export.folder, trial, refitted, scores, export.verification, export.num_bytes)
-        trouble = export.verification.message if export.verification else "not verified"
-        observer(Warned(f"trial {trial.number} ({trial.spec}) was not exported: {trouble}"))
-    raise NoModelError(f"none of the best trials could be exported: {trouble}")
 
+    study: Study
+    pool: RayPool
+    verifier: Verifier
+    experiment: Experiment
+    source: str
+    observer: Observer
+    refit: bool
 
-def _fitted(
-    study: Study, pool: RayPool, experiment: Experiment, trial: TrialResult, observer: Observer, *, refit: bool
-) -> tuple[Servable | None, bool]:
-    """Returns the winner fitted on all rows, or as it was scored where the time is short."""
-    seconds = study.budget.remaining() - study.costs.fixed_seconds
-    if refit and seconds > study.costs.refit_factor * trial.seconds * 0.5:
-        observer(Stage("fitting the best pipeline on all rows"))
-        neural = isinstance(trial.spec.classifier, NeuralClassifier)
-        job = TrialJob(trial.number, trial.spec, derived_seed(study.seed, trial.number), seconds)
-        pipeline = pool.refit(job, trial.iterations, seconds, needs_tensorflow=neural)
-        if pipeline is not None:
-            return pipeline, True
-        observer(Warned("the fit on all rows did not succeed in time; the model is the one that was scored"))
-    try:
-        pipelines = load_pipelines(study.ledger.artifact(trial.number))
-    except MachineError as error:
-        observer(Warned(str(error)))
-        return None, False
-    return WeightedPipelines(tuple(pipelines), (1 / len(pipelines),) * len(pipelines)), False
+    def finish(self) -> FinishedModel:
+        """Exports the best ensemble or trial; where that fails, the next best trials.
 
+        Raises:
+            NoModelError: there is no finished trial, or none can be exported.
+        """
+        self.verifier.start()
+        trouble = "no trial can be fitted again"
+        for members in self._plans():
+            fitted = self._fitted(members)
+            if fitted is None:
+                continue
+            model, refitted = fitted
+            self.observer(Stage("exporting and verifying the model"))
+            scores = {"validation": self._scores(members)}
+            export = self._export(model, members, scores)
+            if export.folder is not None and export.verification is not None:
+                if not export.verification.ok:
+                    self.observer(Warned(f"the model was not verified: {export.verification.message}"))
+                return FinishedModel(
+                    export.folder, members, refitted, scores, export.verification, export.num_bytes
+                )
+            trouble = export.verification.message if export.verification else trouble
+            numbers = ", ".join(str(member.trial.number) for member in members)
+            self.observer(Warned(f"the model of trial {numbers} is not published: {trouble}"))
+        raise NoModelError(f"none of the best trials could be exported: {trouble}")
 
-def _export(
-    model: Servable,
-    study: Study,
-    verifier: Verifier,
-    experiment: Experiment,
-    trial: TrialResult,
-    source: str,
-    scores: Mapping[str, Mapping[str, Any]],
-    *,
-    refitted: bool,
-) -> Export:
-    folder = study.ledger.folder / "model"
-    details = ManifestDetails(
-        recipes=(Recipe(1.0, trial.spec.to_json()),),
-        metrics=scores,
-        num_training_rows=experiment.dataset.num_rows if refitted else len(experiment.folds[0].train),
-        source=source,
-    )
-    return export_model(
-        model,
-        folder,
-        version=next_version(folder),
-        details=details,
-        examples=_examples(experiment.dataset),
-        verifier=verifier,
-        verify_seconds=max(_LEAST_VERIFY_SECONDS, study.budget.remaining()),
-    )
+    def _plans(self) -> Iterator[tuple[Member, ...]]:
+        """Yields what to export: the ensemble first, then the best trials alone."""
+        ranking = self.study.ranking()
+        if not ranking:
+            failed = next((result for result in self.study.results if result.message), None)
+            reason = f"; the first trial: {failed.message}" if failed else ""
+            raise NoModelError(f"no trial finished in the time given{reason}. Give more with --time-budget.")
+        if self.refit or len(self.experiment.folds) == 1:
+            self.observer(Stage("choosing what to combine"))
+            by_number = {trial.number: trial for trial in ranking}
+            candidates = [
+                Candidate(trial.number, self.study.ledger.probabilities(trial.number))
+                for trial in ranking[:_CANDIDATES]
+            ]
+            selection = select(candidates, self._labels(), metric=self.study.metric, max_members=MAX_MEMBERS)
+            if len(selection.weights) > 1:
+                yield tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
+        for trial in ranking[:_ATTEMPTS]:
+            yield (Member(trial, 1.0),)
 
+    def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool] | None:
+        """Returns the members fitted on all rows, or as they were scored where the time is short."""
+        refits = self._refit(members) if self.refit else {}
+        pipelines: list[FittedPipeline] = []
+        weights: list[float] = []
+        for member in members:
+            number = member.trial.number
+            if number in refits:
+                parts: Sequence[FittedPipeline] = [refits[number]]
+            else:
+                try:
+                    parts = load_pipelines(self.study.ledger.artifact(number))
+                except MachineError as error:
+                    self.observer(Warned(str(error)))
+                    return None
+            pipelines += parts
+            weights += [member.weight / len(parts)] * len(parts)
+        return WeightedPipelines(tuple(pipelines), tuple(weights)), len(refits) == len(members)
 
-def _scores(study: Study, experiment: Experiment, trial: TrialResult) -> Mapping[str, Any]:
-    labels = experiment.dataset.labels[experiment.validation_rows]
-    probabilities = study.ledger.probabilities(trial.number)
-    scores = metrics.evaluate_probabilities(labels, probabilities, experiment.dataset.schema.classes)
-    return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}
+    def _refit(self, members: tuple[Member, ...]) -> Mapping[int, FittedPipeline]:
+        """Returns the pipelines that could be fitted on all rows in time, by the number of their trial."""
+        seconds = self.study.budget.remaining() - self.study.costs.fixed_seconds
+        factor, jobs, planned = self.study.costs.refit_factor, [], 0.0
+        for member in members:
+            trial = member.trial
+            planned += factor * trial.seconds / min(self.pool.num_workers, len(members))
+            # the time of a trial includes imports and preparation that a refit does not pay again
+            if max(planned, factor * trial.seconds) * 0.7 <= seconds:
+                job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number), seconds)
+                jobs.append(Refit(job, trial.iterations))
+        if not jobs:
+            return {}
+        self.observer(
+            Stage(
+                f"fitting {'the best pipeline' if len(jobs) == 1 else f'{len(jobs)} pipelines'} on all rows"
+            )
+        )
+        return self.pool.refit(jobs, seconds)
+
+    def _export(
+        self, model: WeightedPipelines, members: tuple[Member, ...], scores: Mapping[str, Mapping[str, Any]]
+    ) -> Export:
+        folder = self.study.ledger.folder / "model"
+        details = ManifestDetails(
+            recipes=tuple(Recipe(member.weight, member.trial.spec.to_json()) for member in members),
+            metrics=scores,
+            num_training_rows=self.experiment.dataset.num_rows,
+            source=self.source,
+        )
+        return export_model(
+            model,
+            folder,
+            version=next_version(folder),
+            details=details,
+            examples=_examples(self.experiment.dataset),
+            verifier=self.verifier,
+            verify_seconds=max(_LEAST_VERIFY_SECONDS, self.study.budget.remaining()),
+        )
+
+    def _scores(self, members: tuple[Member, ...]) -> Mapping[str, Any]:
+        parts = [member.weight * self.study.ledger.probabilities(member.trial.number) for member in members]
+        probabilities = np.sum(parts, axis=0).astype(np.float32)
+        classes = self.experiment.dataset.schema.classes
+        scores = metrics.evaluate_probabilities(self._labels(), probabilities, classes)
+        return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}
+
+    def _labels(self) -> np.ndarray:
+        return self.experiment.dataset.labels[self.experiment.validation_rows]
 
 
 def _examples(dataset: Dataset) -> Mapping[str, np.ndarray]:

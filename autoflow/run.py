@@ -113,7 +113,7 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
         RunFolderInUseError: another process writes into the run folder.
         UsageError: settings, components or run folder do not fit.
     """
-    from autoflow.finish import finish, remember, remembered
+    from autoflow.finish import Finisher, remember, remembered
 
     budget = Budget.since_process_start(settings.seconds)
     check_metric(settings.metric)
@@ -140,16 +140,13 @@ def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Ob
         study.run()
         if interruption.requested():
             observer(Stage("interrupted: exporting the best model so far"))
-        model = finish(
-            study, pool, verifier, experiment, settings.source, observer, refit=not interruption.requested()
-        )
+        refit = not interruption.requested()
+        model = Finisher(study, pool, verifier, experiment, settings.source, observer, refit).finish()
         remember(ledger, model, len(ledger.entries()))
         if not interruption.requested():
             ledger.remember("finished", {"seconds": settings.seconds, "max_trials": settings.max_trials})
         write_durably(ledger.folder / "leaderboard.csv", to_csv(leaderboard(study.results, settings.metric)))
-    return _report(
-        settings, dataset, model, study.results, warnings, budget, interruption.signal_number
-    )
+    return _report(settings, dataset, model, study.results, warnings, budget, interruption.signal_number)
 
 
 def _asks_no_more(settings: RunSettings, finished: dict[str, Any] | None) -> bool:

@@ -35,7 +35,9 @@ def lightgbm_defaults(table: Table) -> float:
     train.columns = test.columns = [f"f{position}" for position in range(train.shape[1])]
     model = lightgbm.LGBMClassifier(verbose=-1).fit(train.astype(float), labels)
     probabilities = np.clip(model.predict_proba(test.astype(float)), 1e-15, 1)
-    return float(log_loss(truth, probabilities / probabilities.sum(axis=1, keepdims=True), labels=model.classes_))
+    return float(
+        log_loss(truth, probabilities / probabilities.sum(axis=1, keepdims=True), labels=model.classes_)
+    )
 
 
 def best_peer(peers: Path | None, name: str) -> tuple[str, float]:
@@ -49,7 +51,9 @@ def best_peer(peers: Path | None, name: str) -> tuple[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--sets", nargs="+")
@@ -85,7 +89,18 @@ def main() -> None:
              f"{peer_loss:.4f} {peer}", f"{scores['accuracy']:.4f}", winner, f"{megabytes:.1f}", f"{run.seconds / arguments.seconds:.3f}"]
         )  # fmt: skip
         print(" ".join(rows[-1]), flush=True)
-    header = ["set", "AutoFlow", "LightGBM defaults", "ratio", "untuned", "best peer", "accuracy", "winner", "MB", "wall / budget"]
+    header = [
+        "set",
+        "AutoFlow",
+        "LightGBM defaults",
+        "ratio",
+        "untuned",
+        "best peer",
+        "accuracy",
+        "winner",
+        "MB",
+        "wall / budget",
+    ]
     print(f"\n{machine()}, {arguments.seconds:g} s, test log-loss\n")
     print(markdown(header, rows))
     print(f"\nAutoFlow beats LightGBM's defaults on {wins} of {len(rows)} sets")

@@ -16,7 +16,9 @@ from runs import fit, machine, markdown, tables
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, nargs="+", default=[20, 60, 300])
     parser.add_argument("--sets", nargs="+")
@@ -28,7 +30,15 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 run = fit(table, seconds, Path(scratch, "run"))
             ratio = run.seconds / seconds
-            rows.append([table.name, f"{seconds:g}", f"{run.seconds:.1f}", f"{ratio:.3f}", "yes" if run.model else "NO"])
+            rows.append(
+                [
+                    table.name,
+                    f"{seconds:g}",
+                    f"{run.seconds:.1f}",
+                    f"{ratio:.3f}",
+                    "yes" if run.model else "NO",
+                ]
+            )
             print(" ".join(rows[-1]), flush=True)
             if arguments.results:
                 record = {"set": table.name, "budget_s": seconds, "wall_s": run.seconds, "code": run.code}
@@ -36,7 +46,9 @@ def main() -> None:
                     file.write(json.dumps(record) + "\n")
     print(f"\n{machine()}\n")
     print(markdown(["set", "budget (s)", "wall (s)", "wall / budget", "model"], rows))
-    print(f"\nworst ratio {max(float(row[3]) for row in rows):.3f}, models in {sum(row[4] == 'yes' for row in rows)} of {len(rows)} runs")
+    print(
+        f"\nworst ratio {max(float(row[3]) for row in rows):.3f}, models in {sum(row[4] == 'yes' for row in rows)} of {len(rows)} runs"
+    )
 
 
 if __name__ == "__main__":

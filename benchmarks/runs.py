@@ -47,7 +47,9 @@ def tables(folder: Path, names: list[str] | None = None) -> list[Table]:
         if not names and "image" in entry["columns"]:
             continue
         files = entry["files"]
-        found.append(Table(entry["name"], entry["label"], folder / files["train"], folder / files["test"], entry))
+        found.append(
+            Table(entry["name"], entry["label"], folder / files["train"], folder / files["test"], entry)
+        )
     return found
 
 
@@ -72,7 +74,11 @@ def evaluate(model: Path, table: Table) -> dict[str, Any]:
 def machine() -> str:
     """Returns one line that names the machine."""
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

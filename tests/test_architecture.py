@@ -46,7 +46,12 @@ FORBIDDEN = {
 ONLY_IN = {
     "ray": {"autoflow/search/ray_pool.py"},
     "optuna": {"autoflow/search/sampler.py"},
-    "keras_tuner": {"autoflow/search/sampler.py", "autoflow/run.py", "autoflow/report/catalogue.py", "autoflow/testing/declaration.py"},
+    "keras_tuner": {
+        "autoflow/search/sampler.py",
+        "autoflow/run.py",
+        "autoflow/report/catalogue.py",
+        "autoflow/testing/declaration.py",
+    },
     "typer": {"autoflow/cli.py"},
     "lightgbm": {"autoflow/components/classification/boosted_trees.py", "autoflow/search/ray_pool.py"},
 }
@@ -106,13 +111,13 @@ def test_forbidden_packages_are_not_imported(path):
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.name != "cli.py"], ids=relative)
 def test_only_the_command_line_prints(path):
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+    ]
     assert not [call.lineno for call in calls if getattr(call.func, "id", "") == "print"]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "autoflow/components").glob("*/*.py")), ids=relative
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "autoflow/components").glob("*/*.py")), ids=relative)
 def test_a_component_imports_no_other_component(path):
     for name in imported_modules(path):
         parts = name.split(".")

@@ -60,7 +60,9 @@ def discover(files: tuple[ComponentFile, ...] = ()) -> None:
         try:
             entry_point.load()
         except Exception as error:
-            raise UsageError(f"component package {entry_point.value} cannot be imported: {error!r}") from error
+            raise UsageError(
+                f"component package {entry_point.value} cannot be imported: {error!r}"
+            ) from error
     for file in files:
         _import_file(file)
 
@@ -85,4 +87,6 @@ def _import_file(file: ComponentFile) -> None:
         raise
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        raise UsageError(f"component file {file.name} raises {type(error).__name__}: {error}; mend it or leave out --components") from error
+        raise UsageError(
+            f"component file {file.name} raises {type(error).__name__}: {error}; mend it or leave out --components"
+        ) from error

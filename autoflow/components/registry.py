@@ -42,7 +42,9 @@ def register(component: AnyComponent) -> AnyComponent:
         UsageError: where the class is no component, or the name is taken in its role by another class.
     """
     if not (is_dataclass(component) and component.__dataclass_params__.frozen):  # type: ignore[attr-defined]
-        raise UsageError(f"component {component.__name__} must be a frozen dataclass: put @dataclass(frozen=True) under @register")
+        raise UsageError(
+            f"component {component.__name__} must be a frozen dataclass: put @dataclass(frozen=True) under @register"
+        )
     role = role_of(component)
     name = _snake_case(component.__name__)
     present = _components[role].get(name)
@@ -60,7 +62,10 @@ def role_of(component: type[Component]) -> Role:
     for role, base in _BASES.items():
         if issubclass(component, base):
             return role
-    raise UsageError(f"{component.__name__} must derive from one of " + ", ".join(base.__name__ for base in _BASES.values()))
+    raise UsageError(
+        f"{component.__name__} must derive from one of "
+        + ", ".join(base.__name__ for base in _BASES.values())
+    )
 
 
 def name_of(component: Component | type[Component]) -> str:
@@ -96,7 +101,9 @@ def from_json(role: Role, value: dict[str, Any]) -> Component:
     given = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items() if key != "component"}
     for key in given:
         if key not in known:
-            raise UsageError(f"{role} component '{value['component']}' has no hyperparameter '{key}'; {near_names(key, known)}")
+            raise UsageError(
+                f"{role} component '{value['component']}' has no hyperparameter '{key}'; {near_names(key, known)}"
+            )
     return component(**given)
 
 

@@ -16,16 +16,18 @@ from autoflow.components.base import (
     MatrixClassifier,
     NeuralClassifier,
 )
-from autoflow.data.schema import Schema
 from autoflow.data.dataset import stacked
+from autoflow.data.schema import Schema
 from autoflow.errors import UsageError
 from autoflow.pipeline.cache import FoldData, PreparedCache
-from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.network import FittedNetwork
+from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.training import Prepared, fit_network
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from autoflow.pipeline.graph import PipelineModule
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class FittedPipeline:
             return self.model.predict_probabilities(blocks)
         return self.model.predict_probabilities(_merge(blocks))
 
-    def module(self) -> tf.Module:
+    def module(self) -> PipelineModule:
         """Returns the pipeline as a `tf.Module`: raw tensors by header to `tf.float32[B, num_classes]`."""
         from autoflow.pipeline.graph import PipelineModule
 
@@ -109,11 +111,15 @@ def fit_pipeline(
     elif isinstance(spec.classifier, MatrixClassifier):
         model = spec.classifier.fit(
             LabelledFeatures(_merge(train), data.train.labels),
-            LabelledFeatures(_merge(validation), data.validation.labels) if data.validation is not None else None,
+            LabelledFeatures(_merge(validation), data.validation.labels)
+            if data.validation is not None
+            else None,
             context,
         )
     else:
-        raise UsageError(f"classifier {type(spec.classifier).__name__} must derive from MatrixClassifier or NeuralClassifier")
+        raise UsageError(
+            f"classifier {type(spec.classifier).__name__} must derive from MatrixClassifier or NeuralClassifier"
+        )
     pipeline = FittedPipeline(spec, data.train.schema, extractors, model)
     return FitOutcome(pipeline, pipeline.predict_prepared(validation) if validation else None)
 

@@ -5,14 +5,15 @@ Imported only where TensorFlow is needed anyway: for parity checks and for the e
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from autoflow.pipeline.raw_graph import matrix
 from autoflow.pipeline.network import FittedNetwork
+from autoflow.pipeline.raw_graph import matrix
 
 if TYPE_CHECKING:
     from autoflow.pipeline.assembly import FittedPipeline
@@ -47,13 +48,25 @@ class PipelineModule(tf.Module):
         self._pipeline = pipeline
         self._tables = TrackedTables()
 
-    def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `tf.float32[B, num_classes]`."""
+    def __call__(
+        self, raw: Mapping[str, tf.Tensor], prepared: dict[bytes, tf.Tensor] | None = None
+    ) -> tf.Tensor:
+        """Returns `tf.float32[B, num_classes]`.
+
+        Args:
+            raw: a tensor `[B]` a column, by header.
+            prepared: features that other members computed in this trace, to be shared and added to.
+        """
+        prepared = {} if prepared is None else prepared
         schema = self._pipeline.schema
         blocks = []
         for node, extractor in zip(self._pipeline.spec.nodes, self._pipeline.extractors, strict=True):
-            values = matrix([schema.column(name) for name in node.columns], raw)
-            blocks.append(extractor.graph(values, self._tables))
+            # equal columns and an extractor that learned the same give the same features
+            content = pickle.dumps((node.columns, extractor))
+            if content not in prepared:
+                values = matrix([schema.column(name) for name in node.columns], raw)
+                prepared[content] = extractor.graph(values, self._tables)
+            blocks.append(prepared[content])
         model = self._pipeline.model
         if isinstance(model, FittedNetwork):
             return model.graph(blocks)
@@ -61,13 +74,18 @@ class PipelineModule(tf.Module):
 
 
 class WeightedModule(tf.Module):
-    """The weighted mean of several pipelines; raw columns are shared inputs."""
+    """The weighted mean of several pipelines; raw columns and equal prepared features are shared."""
 
-    def __init__(self, members: Sequence[tf.Module], weights: Sequence[float]) -> None:
+    def __init__(self, members: Sequence[PipelineModule], weights: Sequence[float]) -> None:
         super().__init__()
         self._members = list(members)
         self._weights = list(weights)
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `tf.float32[B, num_classes]`."""
-        return tf.add_n([w * member(raw) for w, member in zip(self._weights, self._members, strict=True)])
+        prepared: dict[bytes, tf.Tensor] = {}
+        parts = [
+            weight * member(raw, prepared)
+            for weight, member in zip(self._weights, self._members, strict=True)
+        ]
+        return tf.add_n(parts)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_PREDICT_ROWS = 8192
+PREDICT_ROWS = 8192
+"""Rows of one call; bounds the memory of activations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +76,14 @@ class FittedNetwork:
             model = network_model(
                 self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=0
             )
-            model.set_weights(list(self.weights))
-            self.__dict__["_model"] = model
+            self.with_model(model)
         return model
+
+    def with_model(self, model: keras.Model) -> FittedNetwork:
+        """Returns this network, which takes over a model of its own shape instead of building one."""
+        model.set_weights(list(self.weights))
+        self.__dict__["_model"] = model
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_model"}
@@ -120,9 +126,9 @@ def network_logits(model: keras.Model, blocks: Sequence[np.ndarray]) -> np.ndarr
     # called eagerly: tracing a predict function costs more than it saves
     rows = len(blocks[0])
     parts = []
-    for start in range(0, rows, _PREDICT_ROWS):
+    for start in range(0, rows, PREDICT_ROWS):
         parts.append(
-            np.asarray(model([block[start : start + _PREDICT_ROWS] for block in blocks], training=False))
+            np.asarray(model([block[start : start + PREDICT_ROWS] for block in blocks], training=False))
         )
     return np.concatenate(parts) if parts else np.zeros((0, int(model.output_shape[-1])), np.float32)
 

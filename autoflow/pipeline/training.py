@@ -19,7 +19,7 @@ from autoflow.components.base import (
     HopelessTrial,
     NeuralClassifier,
 )
-from autoflow.pipeline.network import FittedNetwork, network_logits, network_model
+from autoflow.pipeline.network import PREDICT_ROWS, FittedNetwork, network_model
 
 if TYPE_CHECKING:
     import keras
@@ -95,9 +95,10 @@ def fit_network(
         chunk = _run_epoch(take_steps, order.astype(np.int32), course.rates(), chunk, context)
         course.end_epoch()
     weights, best_epoch = course.result()
-    return FittedNetwork(
+    network = FittedNetwork(
         tuple(extractors), concatenation, classifier, context.num_classes, dtypes, weights, best_epoch
     )
+    return network.with_model(model)
 
 
 def _run_epoch(
@@ -132,6 +133,7 @@ class _Course:
     ) -> None:
         self.model, self.classifier, self.context = model, classifier, context
         self.held_out, self.steps = held_out, steps
+        self.held_out_logits = _logits(model, held_out) if held_out else None
         unwatched = context.iterations or max(1, classifier.max_epochs // 3)
         self.epochs = classifier.max_epochs if held_out else unwatched
         self.epoch = self.best_epoch = 0
@@ -159,9 +161,9 @@ class _Course:
         """
         self.epoch += 1
         self.over = self.epoch >= self.epochs or self.context.out_of_time()
-        if self.held_out is None:
+        if self.held_out is None or self.held_out_logits is None:
             return
-        loss = _log_loss(network_logits(self.model, self.held_out.blocks), self.held_out.labels)
+        loss = _log_loss(self.held_out_logits(), self.held_out.labels)
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
         self.context.report(self.epoch / self.epochs, self.best_loss)
@@ -183,6 +185,23 @@ class _Course:
 
     def _weights(self) -> tuple[np.ndarray, ...]:
         return tuple(self.model.get_weights())
+
+
+def _logits(model: keras.Model, rows: Prepared) -> Callable[[], np.ndarray]:
+    """Returns a function that gives the present logits of some rows, `float32[n, num_classes]`."""
+    import tensorflow as tf
+
+    blocks = [tf.constant(block) for block in rows.blocks]
+    predict = tf.function(lambda batch: model(batch, training=False), autograph=False, reduce_retracing=True)
+
+    def logits() -> np.ndarray:
+        parts = [
+            predict([block[start : start + PREDICT_ROWS] for block in blocks])
+            for start in range(0, len(rows.labels), PREDICT_ROWS)
+        ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    return logits
 
 
 def _steps(

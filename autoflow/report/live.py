@@ -53,7 +53,9 @@ class LiveView:
         self._improvements: list[tuple[float, TrialResult]] = []
         self._live: Live | None = None
         if console.is_terminal and not quiet:
-            self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4, transient=True)
+            self._live = Live(
+                get_renderable=self._render, console=console, refresh_per_second=4, transient=True
+            )
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -76,7 +78,9 @@ class LiveView:
                 self._show_data(event)
             case Resumed(num_trials, seconds_used):
                 used = format_duration(seconds_used)
-                self._log(f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used")
+                self._log(
+                    f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used"
+                )
             case TrialStarted(job):
                 self._running[job.number] = (job, time.monotonic())
                 self._stage = "searching"
@@ -110,7 +114,9 @@ class LiveView:
             outcome = f"{self._metric} {result.score:.4f}" if result.finished else result.message
             mark = " (best so far)" if improved else ""
             clock = format_duration(time.monotonic() - self._started)
-            self._log(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {format_duration(result.seconds)}")
+            self._log(
+                f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {format_duration(result.seconds)}"
+            )
 
     def _log(self, text: str) -> None:
         if self._live is None and not self._quiet:
@@ -119,18 +125,33 @@ class LiveView:
     def _render(self) -> RenderableType:
         elapsed = time.monotonic() - self._started
         limited = self._seconds < float("inf")
-        clock = f"{format_duration(max(self._seconds - elapsed, 0))} left" if limited else format_duration(elapsed)
+        clock = (
+            f"{format_duration(max(self._seconds - elapsed, 0))} left"
+            if limited
+            else format_duration(elapsed)
+        )
         head = Table.grid(padding=(0, 2))
         head.add_row(
             Text(self._stage, style="bold"),
-            ProgressBar(total=self._seconds, completed=min(elapsed, self._seconds), width=30) if limited else Text(""),
+            ProgressBar(total=self._seconds, completed=min(elapsed, self._seconds), width=30)
+            if limited
+            else Text(""),
             Text(clock, style="cyan"),
         )
-        counts = Text(f"{self._num_finished} trials done, {len(self._running)} running, {self._num_failed} without a score")
+        counts = Text(
+            f"{self._num_finished} trials done, {len(self._running)} running, {self._num_failed} without a score"
+        )
         parts: list[RenderableType] = [head, counts]
         now = time.monotonic()
         for job, started in list(self._running.values()):
-            parts.append(Text(f"  trial {job.number}: {job.spec} ({format_duration(now - started)})", style="dim", overflow="ellipsis", no_wrap=True))
+            parts.append(
+                Text(
+                    f"  trial {job.number}: {job.spec} ({format_duration(now - started)})",
+                    style="dim",
+                    overflow="ellipsis",
+                    no_wrap=True,
+                )
+            )
         if self._improvements:
             parts.append(self._improvement_table())
         return Group(*parts)

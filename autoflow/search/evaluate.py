@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoflow import metrics
-from autoflow.components.base import FitContext, HopelessTrial
+from autoflow.components.base import FitContext, HopelessTrial, NeuralClassifier
 from autoflow.data.dataset import Dataset
 from autoflow.data.split import Fold
 from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
@@ -70,6 +70,8 @@ class Evaluator:
 
     def evaluate(self, job: TrialJob) -> TrialResult:
         """Returns how the trial ended; nothing that the trial does raises."""
+        if isinstance(job.spec.classifier, NeuralClassifier):
+            import keras  # noqa: F401  # paid once a worker, so it is no part of the trial's seconds
         started = time.monotonic()
         try:
             result = self._evaluate(job)
@@ -78,16 +80,20 @@ class Evaluator:
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = " ".join(str(error).split()) or "no message"
-            message = f"{type(error).__name__}: {text[:300]} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+            message = (
+                f"{type(error).__name__}: {text[:300]} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
+            )
             result = TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
         return replace(result, seconds=time.monotonic() - started)
 
-    def refit(self, job: TrialJob, iterations: int | None, num_threads: int) -> FittedPipeline:
+    def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
         """Returns the pipeline fitted on all rows, with the number of iterations that its trial settled on."""
         dataset = self._experiment.dataset
-        context = replace(self._context(job.seed, job.seconds, math.inf, iterations), num_threads=num_threads)
+        context = self._context(job.seed, job.seconds, math.inf, iterations)
         data = FoldData(f"{dataset.fingerprint}/all", dataset, None)
-        return fit_pipeline(job.spec, data, self._cache, context, preparation_seed=self._experiment.seed).pipeline
+        return fit_pipeline(
+            job.spec, data, self._cache, context, preparation_seed=self._experiment.seed
+        ).pipeline
 
     def _evaluate(self, job: TrialJob) -> TrialResult:
         started = time.monotonic()

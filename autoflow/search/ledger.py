@@ -78,7 +78,9 @@ class Ledger:
                 raise UsageError(f"{folder} is a file; name a folder with --output")
             known = folder.exists() and (folder / "ledger.sqlite").exists()
             if folder.exists() and not known and any(folder.iterdir()) and not (folder / "run.lock").exists():
-                raise UsageError(f"{folder} holds other files and is no run folder; name a new one with --output")
+                raise UsageError(
+                    f"{folder} holds other files and is no run folder; name a new one with --output"
+                )
             (folder / "trials").mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
             self._lock = _take_lock(folder / "run.lock")
@@ -91,7 +93,9 @@ class Ledger:
             self._claim(settings)
         except sqlite3.DatabaseError as error:
             os.close(self._lock)
-            raise MachineError(f"{folder / 'ledger.sqlite'} cannot be used: {error}; name another folder with --output") from error
+            raise MachineError(
+                f"{folder / 'ledger.sqlite'} cannot be used: {error}; name another folder with --output"
+            ) from error
         except AutoFlowError:
             self.close()
             raise
@@ -151,7 +155,20 @@ class Ledger:
             "iterations, message, elapsed FROM trials ORDER BY number"
         ).fetchall()
         entries = []
-        for number, outcome, spec, values, distributions, origin, score, log_loss, seconds, rounds, text, at in rows:
+        for (
+            number,
+            outcome,
+            spec,
+            values,
+            distributions,
+            origin,
+            score,
+            log_loss,
+            seconds,
+            rounds,
+            text,
+            at,
+        ) in rows:
             pipeline = PipelineSpec.from_json(json.loads(spec))
             result = TrialResult(
                 number,
@@ -163,7 +180,11 @@ class Ledger:
                 rounds,
                 text,
             )
-            entries.append(LedgerEntry(Proposal(pipeline, json.loads(values), json.loads(distributions), origin), result, at))
+            entries.append(
+                LedgerEntry(
+                    Proposal(pipeline, json.loads(values), json.loads(distributions), origin), result, at
+                )
+            )
         return entries
 
     def artifact(self, number: int) -> bytes:

@@ -33,7 +33,9 @@ def recipes(profile: DataProfile) -> list[dict[str, Value]]:
     opening = [
         _values(entry, portfolio["extractors"], plans)
         for entry in portfolio["recipes"]
-        if entry["classification"] in known and _concatenation_fits(entry, profile)
+        if entry["classification"] in known
+        and profile.num_rows >= entry.get("min_rows", 0)
+        and _concatenation_fits(entry, profile)
     ]
     return opening + list(_unlisted(portfolio, profile, plans))
 
@@ -69,7 +71,9 @@ def _extractor(
 def _concatenation_fits(entry: Mapping[str, Any], profile: DataProfile) -> bool:
     if "concatenation" not in entry:
         return True
-    return entry["concatenation"] in concatenation_names(profile, trainable=is_neural(entry["classification"]))
+    return entry["concatenation"] in concatenation_names(
+        profile, trainable=is_neural(entry["classification"])
+    )
 
 
 def _unlisted(
@@ -79,13 +83,25 @@ def _unlisted(
     listed = {entry["classification"] for entry in entries}
     for classifier in classifier_names(profile):
         if classifier not in listed:
-            yield _values({"classification": classifier, "extractors": "neural" if is_neural(classifier) else "linear"}, sets, plans)
+            yield _values(
+                {"classification": classifier, "extractors": "neural" if is_neural(classifier) else "linear"},
+                sets,
+                plans,
+            )
     concatenations = {entry["concatenation"] for entry in entries if "concatenation" in entry}
-    neural = [entry for entry in entries if "concatenation" in entry and entry["classification"] in classifier_names(profile)]
+    neural = [
+        entry
+        for entry in entries
+        if "concatenation" in entry and entry["classification"] in classifier_names(profile)
+    ]
     for concatenation in concatenation_names(profile, trainable=True):
         if concatenation not in concatenations and neural:
             yield _values(neural[0] | {"concatenation": concatenation}, sets, plans)
-    mentioned = {name for extractors in [*sets.values(), *(entry.get("replace", {}) for entry in entries)] for name in extractors.values()}
+    mentioned = {
+        name
+        for extractors in [*sets.values(), *(entry.get("replace", {}) for entry in entries)]
+        for name in extractors.values()
+    }
     for extractor in sorted(set(names(Role.FEATURE_EXTRACTION)) - mentioned):
         yield from _with_extractor(extractor, entries, sets, profile, plans)
 

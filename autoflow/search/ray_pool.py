@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,21 @@ class RayWorker:
         assert self._evaluator is not None
         return self._evaluator.evaluate(job)
 
-    def refit(self, job: TrialJob, iterations: int | None, num_threads: int) -> FittedPipeline:
+    def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
         """Fits a pipeline on all rows."""
         assert self._evaluator is not None
-        return self._evaluator.refit(job, iterations, num_threads)
+        return self._evaluator.refit(job, iterations)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Refit:
+    """A pipeline to fit on all rows, with the rounds or epochs that its trial settled on."""
+
+    trial: TrialJob
+    iterations: int | None
+
+
+@dataclass(eq=False)
 class _Slot:
     actor: Any = None
     job: TrialJob | None = None
@@ -158,7 +166,9 @@ class RayPool:
         results = [self._collect(busy[reference]) for reference in ready]
         for slot in self._slots:
             if slot.job is not None and time.monotonic() > slot.kill_at:
-                results.append(self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped"))
+                results.append(
+                    self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
+                )
         return results
 
     def abandon(self) -> None:
@@ -167,23 +177,43 @@ class RayPool:
             if slot.job is not None:
                 self._end(slot)
 
-    def refit(self, job: TrialJob, iterations: int | None, seconds: float, *, needs_tensorflow: bool) -> FittedPipeline | None:
-        """Fits a pipeline on all rows with the threads of all workers.
+    def refit(self, jobs: Sequence[Refit], seconds: float) -> Mapping[int, FittedPipeline]:
+        """Fits pipelines on all rows, side by side.
+
+        Args:
+            jobs: the most important first.
+            seconds: for all of them; what is not done by then is given up.
 
         Returns:
-            None where the worker died, the fit raised or took longer than `seconds`.
+            The fitted pipelines by trial number; those whose worker died or whose fit raised are missing.
         """
         import ray
 
-        idle = [slot for slot in self._slots if slot.job is None]
-        # a worker that lives saves seconds, one with the right imports saves more
-        slot = max(idle, key=lambda slot: (slot.actor is not None, slot.knows_tensorflow == needs_tensorflow))
-        reference = self._actor(slot).refit.remote(job, iterations, self.num_threads * self.num_workers)
-        try:
-            return ray.get(reference, timeout=seconds)
-        except (ray.exceptions.RayError, TimeoutError):
-            self._end(slot)
-            return None
+        deadline = time.monotonic() + seconds
+        waiting = list(jobs)
+        running: dict[Any, tuple[_Slot, Refit]] = {}
+        fitted: dict[int, FittedPipeline] = {}
+        while waiting or running:
+            busy = [slot for slot, _ in running.values()]
+            # a worker that lives saves seconds, so ended ones come last
+            free = sorted(
+                (slot for slot in self._slots if slot not in busy), key=lambda slot: slot.actor is None
+            )
+            for slot, job in zip(free, list(waiting), strict=False):
+                waiting.remove(job)
+                actor = self._actor(slot)
+                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job)
+            ready, _ = ray.wait(list(running), timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                for slot, _ in running.values():
+                    self._end(slot)
+                break
+            slot, job = running.pop(ready[0])
+            try:
+                fitted[job.trial.number] = ray.get(ready[0])
+            except ray.exceptions.RayError:
+                self._end(slot)
+        return fitted
 
     def close(self) -> None:
         """Ends the workers and deletes the prepared features of this machine."""
@@ -199,7 +229,11 @@ class RayPool:
         try:
             result = ray.get(slot.reference)
         except ray.exceptions.RayActorError:
-            return self._lose(slot, Outcome.LOST, "its worker process died (killed, out of memory, or crashed in native code)")
+            return self._lose(
+                slot,
+                Outcome.LOST,
+                "its worker process died (killed, out of memory, or crashed in native code)",
+            )
         except ray.exceptions.RayError as error:
             return self._lose(slot, Outcome.FAILED, _first_line(error))
         slot.job = slot.reference = None

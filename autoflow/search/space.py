@@ -123,9 +123,14 @@ def draw(hp: keras_tuner.HyperParameters, profile: DataProfile) -> PipelineSpec:
     for plan in plan_nodes(profile):
         known = extractor_names(plan, trainable=neural)
         if not known:
-            raise UsageError(f"no component extracts features from {plan.kind} columns ({', '.join(plan.columns[:5])})")
+            raise UsageError(
+                f"no component extracts features from {plan.kind} columns ({', '.join(plan.columns[:5])})"
+            )
         name = hp.Choice(f"{family}/{plan.name}", known)
-        extractor = cast(FeatureExtractor, _sample(hp, f"{family}/{plan.name}", Role.FEATURE_EXTRACTION, name, plan.profile))
+        extractor = cast(
+            FeatureExtractor,
+            _sample(hp, f"{family}/{plan.name}", Role.FEATURE_EXTRACTION, name, plan.profile),
+        )
         nodes.append(Node(plan.name, plan.columns, extractor))
     concatenation_name = hp.Choice(f"{family}/concatenation", concatenation_names(profile, trainable=neural))
     concatenation = _sample(hp, f"{family}/concatenation", Role.CONCATENATION, concatenation_name, profile)

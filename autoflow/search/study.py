@@ -22,6 +22,10 @@ from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 _SHORTEST_TRIAL_SECONDS = 1.5
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
+_LARGEST_REFIT_SHARE = 0.25
+
+MAX_MEMBERS = 5
+"""Members of an ensemble at most: each costs serving time and a fit on all rows."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,6 @@ class FinishCosts:
 
     fixed_seconds: float
     refit_factor: float
-
-    def seconds(self, trial_seconds: float) -> float:
-        """Returns the whole cost for a winner that took `trial_seconds`."""
-        return self.fixed_seconds + self.refit_factor * trial_seconds
 
 
 @dataclass
@@ -117,7 +117,9 @@ class Study:
             for result in self.pool.wait(min(seconds, 0.5)):
                 self._take(result)
         for job in self.pool.running():
-            self.results.append(TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, message=Outcome.OUT_OF_TIME.value))
+            self.results.append(
+                TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, message=Outcome.OUT_OF_TIME.value)
+            )
         self.pool.abandon()
 
     def _hand_out(self) -> None:
@@ -133,7 +135,9 @@ class Study:
                 number, proposal = self._next_number, self._propose(worker)
                 self._next_number += 1
                 self._proposals[number] = proposal
-                job = TrialJob(number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss())
+                job = TrialJob(
+                    number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss()
+                )
             self._tries[job.number] = self._tries.get(job.number, 0) + 1
             self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
             self.observer(TrialStarted(job))
@@ -146,10 +150,14 @@ class Study:
         if not self._pending:
             return self.sampler.ask(self._next_number)
         knows = self.pool.knows_tensorflow(worker)
-        others = {self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker}
+        others = {
+            self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker
+        }
         proposal = self._pending[0]
         if self._next_number > 0 and others and others != {knows} and (knows or True in others):
-            suiting = (each for each in self._pending if isinstance(each.spec.classifier, NeuralClassifier) == knows)
+            suiting = (
+                each for each in self._pending if isinstance(each.spec.classifier, NeuralClassifier) == knows
+            )
             proposal = next(suiting, proposal)
         self._pending.remove(proposal)
         return proposal
@@ -157,7 +165,9 @@ class Study:
     def _take(self, result: TrialResult) -> None:
         if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
             proposal = self._proposals[result.number]
-            self._retries.append(TrialJob(result.number, proposal.spec, derived_seed(self.seed, result.number)))
+            self._retries.append(
+                TrialJob(result.number, proposal.spec, derived_seed(self.seed, result.number))
+            )
             return
         proposal = self._proposals[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
@@ -172,8 +182,13 @@ class Study:
 
     def _search_seconds(self, *, for_new_trial: bool = False) -> float:
         """Returns the seconds until the search must end for the winner to be finished in time."""
-        best = self.best
-        reserve = self.costs.fixed_seconds if for_new_trial else self.costs.seconds(best.seconds if best else 0.0)
+        reserve = self.costs.fixed_seconds
+        if not for_new_trial:
+            seconds = [self.costs.refit_factor * result.seconds for result in self.ranking()[:MAX_MEMBERS]]
+            refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
+            reserve += min(
+                refits, max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
+            )
         return self.budget.remaining() - reserve
 
     def _hopeless_loss(self) -> float:

@@ -23,7 +23,13 @@ def environment() -> dict[str, str]:
 def autoflow(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end; output and errors come as text."""
     return subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=280
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
     )
 
 

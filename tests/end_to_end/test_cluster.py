@@ -18,7 +18,16 @@ def cluster():
 
 
 def test_the_command_runs_on_two_nodes(cluster, tmp_path):
-    options = ("--max-trials", 4, "--ray-address", cluster.address, "--workers", 2, "--output", tmp_path / "run")
+    options = (
+        "--max-trials",
+        4,
+        "--ray-address",
+        cluster.address,
+        "--workers",
+        2,
+        "--output",
+        tmp_path / "run",
+    )
     done = autoflow("fit", PENGUINS, *options)
     assert_plain(done, 0)
     assert (tmp_path / "run/model/1/saved_model.pb").exists()
@@ -28,7 +37,9 @@ def test_the_command_runs_on_two_nodes(cluster, tmp_path):
 
 
 def test_asking_for_more_than_the_cluster_has_is_said_at_once(cluster, tmp_path):
-    done = autoflow("fit", PENGUINS, "--ray-address", cluster.address, "--workers", 9, "--output", tmp_path / "run")
+    done = autoflow(
+        "fit", PENGUINS, "--ray-address", cluster.address, "--workers", 9, "--output", tmp_path / "run"
+    )
     assert_plain(done, 5)
     assert "2 cores" in done.stderr and "--workers" in done.stderr
 

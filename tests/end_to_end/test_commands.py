@@ -81,7 +81,10 @@ with tf.compat.v1.Session(graph=tf.Graph()) as session:
 print(worst)
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-c", script, str(folder / "model/1")], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", script, str(folder / "model/1")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert float(done.stdout) < 1e-5
 

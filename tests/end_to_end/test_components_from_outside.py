@@ -48,7 +48,10 @@ def test_it_is_searched_exported_and_served(tmp_path):
     [
         ("raise RuntimeError('no such luck')", "no such luck"),
         ("def broken(:", "SyntaxError"),
-        ("from autoflow.components.registry import register\n@register\nclass Thing: pass", "frozen dataclass"),
+        (
+            "from autoflow.components.registry import register\n@register\nclass Thing: pass",
+            "frozen dataclass",
+        ),
     ],
 )
 def test_a_component_file_that_raises_is_named(tmp_path, source, words):

@@ -29,7 +29,12 @@ def table(tmp_path_factory):
 def start(table, folder, *options):
     arguments = command("fit", table, "--label", "kind", "--output", folder, *options)
     return subprocess.Popen(
-        arguments, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        arguments,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -75,7 +80,9 @@ def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     assert {number: after[number] for number in before} == before
     assert len(set(after.values())) == len(after)
     assert (folder / "model/1/saved_model.pb").exists()
-    assert not [pid for pid in left_behind if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+    assert not [
+        pid for pid in left_behind if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"
+    ]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

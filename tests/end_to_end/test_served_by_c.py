@@ -11,7 +11,7 @@ from commands import assert_plain, autoflow
 import autoflow as package
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-from c_probe import compiled_probe, linked_libraries, run_probe  # noqa: E402
+from c_probe import compiled_probe, linked_libraries, run_probe
 
 
 def mixed_rows(num_rows, seed):
@@ -24,8 +24,12 @@ def mixed_rows(num_rows, seed):
             "値段": generator.integers(0, 50, num_rows),
             "class": np.where(generator.random(num_rows) < 0.1, None, class_),
             "2nd": generator.choice(["yes", "no"], num_rows),
-            "listed on": pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 700, num_rows), "D"),
-            "title": [" ".join(generator.choice(["red", "blue", "Größe", "猫", "sale", "new", "old"], 6)) for _ in range(num_rows)],
+            "listed on": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(generator.integers(0, 700, num_rows), "D"),
+            "title": [
+                " ".join(generator.choice(["red", "blue", "Größe", "猫", "sale", "new", "old"], 6))
+                for _ in range(num_rows)
+            ],
         }
     )
     good = (price > 1100) ^ (class_ == "ç") ^ frame["title"].str.contains("sale")
@@ -37,7 +41,9 @@ def mixed_rows(num_rows, seed):
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
     mixed_rows(500, 0).to_csv(folder / "train.csv", index=False)
-    done = autoflow("fit", folder / "train.csv", "--label", "sold?", "--max-trials", 4, "--output", folder / "run")
+    done = autoflow(
+        "fit", folder / "train.csv", "--label", "sold?", "--max-trials", 4, "--output", folder / "run"
+    )
     assert_plain(done, 0)
     return package.load(folder / "run")
 

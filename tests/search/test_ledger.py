@@ -28,7 +28,15 @@ def entry(number=0):
         lookup(Role.CLASSIFICATION, "majority")(),
     )
     result = TrialResult(
-        number, spec, Outcome.FINISHED, 0.5, 0.5, 1.5, 12, probabilities=np.eye(3, dtype=np.float32), artifact=b"fitted"
+        number,
+        spec,
+        Outcome.FINISHED,
+        0.5,
+        0.5,
+        1.5,
+        12,
+        probabilities=np.eye(3, dtype=np.float32),
+        artifact=b"fitted",
     )
     return LedgerEntry(Proposal(spec, {"classification": "majority"}, {}, "portfolio"), result, 4.5)
 

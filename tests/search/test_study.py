@@ -65,7 +65,15 @@ def scored(job):
     # a smooth landscape that depends on the recipe only
     score = 0.2 + (int(job.spec.fingerprint, 16) % 1000) / 1000
     return TrialResult(
-        job.number, job.spec, Outcome.FINISHED, score, score, 0.01, 7, probabilities=np.ones((4, 2), np.float32) / 2, artifact=b"x"
+        job.number,
+        job.spec,
+        Outcome.FINISHED,
+        score,
+        score,
+        0.01,
+        7,
+        probabilities=np.ones((4, 2), np.float32) / 2,
+        artifact=b"x",
     )
 
 
@@ -74,7 +82,9 @@ def _components():
     discover()
 
 
-def study_in(folder, pool, *, max_trials=20, seconds=60.0, observer=lambda event: None, should_stop=lambda: False):
+def study_in(
+    folder, pool, *, max_trials=20, seconds=60.0, observer=lambda event: None, should_stop=lambda: False
+):
     ledger = Ledger(folder, {"data": "d"})
     study = Study(
         pool=pool,
@@ -184,7 +194,9 @@ def test_a_wish_to_stop_ends_the_search_after_the_trials_that_are_done(tmp_path)
 def test_non_finite_scores_never_rank(tmp_path):
     def answer(job):
         if job.number % 2:
-            return TrialResult(job.number, job.spec, Outcome.FAILED, message="its log_loss is not a finite number")
+            return TrialResult(
+                job.number, job.spec, Outcome.FAILED, message="its log_loss is not a finite number"
+            )
         return scored(job)
 
     study = study_in(tmp_path / "run", FakePool(answer), max_trials=8)

@@ -59,8 +59,8 @@ class BoostedTrees(MatrixClassifier):
         return cls(
             learning_rate=hp.Float("learning_rate", 0.02, 0.3, sampling="log", default=rate),
             max_rounds=_max_rounds(profile.num_classes),
-            num_leaves=hp.Int("num_leaves", 4, 48 if many else 96, sampling="log", default=leaves),
-            max_depth=hp.Int("max_depth", 3, 12, default=cls.max_depth),
+            num_leaves=hp.Int("num_leaves", 4, 64 if many else 256, sampling="log", default=leaves),
+            max_depth=hp.Int("max_depth", 3, 16, default=cls.max_depth),
             min_samples_leaf=hp.Int("min_samples_leaf", 2, 100, sampling="log", default=leaf),
             l2=hp.Float("l2", 0.1, 100.0, sampling="log", default=1.0 if large else cls.l2),
             column_share=hp.Float("column_share", 0.3, 1.0, default=cls.column_share),

@@ -38,12 +38,13 @@ class ExtraTrees(MatrixClassifier):
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws leaf size, columns a split and criterion; fewer trees for many classes or rows."""
-        # random thresholds need more columns to choose from, but wide tables then take too long
-        share = 0.3 if len(profile.columns) <= 60 else 0.0
-        leaf = 1 if profile.num_classes > 10 else cls.min_samples_leaf
-        large = profile.num_rows * profile.num_classes > 300_000
+        # random thresholds need more columns to choose from, but wide tables then take too long; on many
+        # rows few deep trees beat many whose leaves the limit of size keeps coarse
+        large = profile.num_rows >= 5000
+        share = (0.5 if large else 0.3) if len(profile.columns) <= 60 else 0.0
+        leaf = 1 if large or profile.num_classes > 10 else cls.min_samples_leaf
         return cls(
-            num_trees=100 if large else cls.num_trees,
+            num_trees=60 if large else cls.num_trees,
             min_samples_leaf=hp.Int("min_samples_leaf", 1, 32, sampling="log", default=leaf),
             column_share=hp.Choice("column_share", [0.0, 0.15, 0.3, 0.5, 0.8], default=share),
             criterion=hp.Choice("criterion", ["gini", "entropy"], default=cls.criterion),

@@ -1,0 +1,134 @@
+"""Greedy ensemble selection on held-out probabilities (Caruana et al. 2004), guarded against over-fitting.
+
+Works on arrays alone: which trials they come from is a number, and fitting or exporting is not done here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoflow import metrics
+
+_ROUNDS = 30
+_LEAST_GAIN = 1e-4
+_TURNS = 5
+_MANY_ROWS = 5000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished trial's held-out probabilities, `float32[m, num_classes]`; best trials come first."""
+
+    number: int
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which trials to average.
+
+    Args:
+        weights: share of each chosen trial by its number, the largest first; shares sum to 1.
+        score: of the weighted mean on the held-out rows, in the metric of the search.
+    """
+
+    weights: Mapping[int, float]
+    score: float
+
+
+def select(
+    candidates: Sequence[Candidate], labels: np.ndarray, *, metric: str, max_members: int, seed: int = 0
+) -> Selection:
+    """Returns the members of an ensemble, or the best single candidate where averaging does not pay.
+
+    Averaging pays if members chosen on one half of the rows beat the single best of that half on the other
+    half, on average over several ways to part them: a mean that was chosen on the very rows that judge it
+    would always look good.
+
+    Args:
+        candidates: one or more, the best single one first.
+        labels: class codes `int[m]`.
+        metric: what is improved.
+        max_members: distinct members at most, 1 or more.
+        seed: parts the rows.
+    """
+    rows = _Rows(np.stack([candidate.probabilities for candidate in candidates]), labels, metric)
+    weights = {0: 1.0}
+    if len(candidates) > 1 and max_members > 1 and _averaging_pays(rows, max_members, seed):
+        weights = _choose(rows, max_members)
+    score = metrics.score(metric, labels, rows.mean(weights))
+    return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Held-out probabilities `float32[candidates, m, C]` of some rows, with their labels."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    metric: str
+
+    def part(self, chosen: np.ndarray) -> _Rows:
+        return _Rows(self.probabilities[:, chosen], self.labels[chosen], self.metric)
+
+    def mean(self, weights: Mapping[int, float]) -> np.ndarray:
+        """Returns `float32[m, C]`, the mean with the given share of each candidate."""
+        return np.tensordot(
+            np.array(list(weights.values()), np.float32), self.probabilities[list(weights)], axes=1
+        )
+
+    def judged(self) -> np.ndarray:
+        """Returns what the metric reads: for log-loss the probability of the true class is enough."""
+        if self.metric != "log_loss":
+            return self.probabilities
+        return self.probabilities[:, np.arange(len(self.labels)), self.labels]
+
+    def losses(self, judged: np.ndarray) -> np.ndarray:
+        """Returns the loss of each of several means, smaller is better."""
+        if self.metric == "log_loss":
+            return -np.log(np.maximum(judged, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
+        sign = -1 if metrics.larger_is_better(self.metric) else 1
+        return np.array([sign * metrics.score(self.metric, self.labels, each) for each in judged])
+
+
+def _averaging_pays(rows: _Rows, max_members: int, seed: int) -> bool:
+    gain = 0.0
+    for turn in range(_TURNS if len(rows.labels) < _MANY_ROWS else 1):
+        half = np.random.default_rng([seed, turn]).permutation(len(rows.labels)) % 2 == 0
+        for chosen_on in (half, ~half):
+            chooser, judge = rows.part(chosen_on), rows.part(~chosen_on)
+            single = int(np.argmin(chooser.losses(chooser.judged())))
+            judged = judge.judged()
+            weights = _choose(chooser, max_members)
+            together = np.tensordot(np.array(list(weights.values())), judged[list(weights)], axes=1)
+            alone, mean = judge.losses(np.stack([judged[single], together]))
+            gain += alone - mean
+    return bool(gain > 0)
+
+
+def _choose(rows: _Rows, max_members: int) -> dict[int, float]:
+    """Adds the candidate that helps most, again and again, with replacement; returns shares by position.
+
+    A weak but different candidate helps only with a small share, after the best one was added several times,
+    so a round without gain does not end the search; the round with the lowest loss is taken.
+    """
+    judged = rows.judged()
+    chosen = [int(np.argmin(rows.losses(judged)))]
+    total = judged[chosen[0]].astype(np.float64)
+    course = [float(rows.losses(total[None])[0])]
+    while len(chosen) < _ROUNDS:
+        members = sorted(set(chosen))
+        allowed = np.arange(len(judged)) if len(members) < max_members else np.array(members)
+        losses = rows.losses((total + judged[allowed]) / (len(chosen) + 1))
+        best = int(np.argmin(losses))
+        chosen.append(int(allowed[best]))
+        course.append(float(losses[best]))
+        total = total + judged[chosen[-1]]
+    least = min(course) + _LEAST_GAIN * abs(min(course))
+    size = 1 + next(position for position, loss in enumerate(course) if loss <= least)
+    counts = Counter(chosen[:size])
+    return {position: count / size for position, count in counts.most_common()}

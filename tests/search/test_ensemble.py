@@ -1,0 +1,74 @@
+"""Greedy selection on held-out probabilities."""
+
+import numpy as np
+import pytest
+
+from autoflow import metrics
+from autoflow.search.ensemble import Candidate, select
+
+ROWS, CLASSES = 600, 3
+
+
+def candidates(seed, strengths, *, noise=1.0):
+    """Probabilities from logits that point at the label, each with errors of its own."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, ROWS)
+    found = []
+    for number, strength in enumerate(strengths):
+        logits = strength * np.eye(CLASSES)[labels] + noise * generator.normal(size=(ROWS, CLASSES))
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
+        found.append((metrics.score("log_loss", labels, probabilities), Candidate(number, probabilities)))
+    return [candidate for _, candidate in sorted(found, key=lambda pair: pair[0])], labels
+
+
+def mean_of(selection, pool):
+    by_number = {candidate.number: candidate.probabilities for candidate in pool}
+    return np.sum([weight * by_number[number] for number, weight in selection.weights.items()], axis=0)
+
+
+@pytest.mark.parametrize("metric", metrics.metric_names())
+@pytest.mark.parametrize("seed", range(4))
+def test_a_selection_is_never_worse_than_its_best_member_on_held_out_rows(metric, seed):
+    pool, labels = candidates(seed, [1.5, 1.4, 1.2, 0.2])
+    selection = select(pool, labels, metric=metric, max_members=4)
+    sign = 1 if metrics.larger_is_better(metric) else -1
+    singles = [
+        metrics.score(metric, labels, pool_member.probabilities)
+        for pool_member in pool
+        if pool_member.number in selection.weights
+    ]
+    assert sign * selection.score >= max(sign * single for single in singles) - 1e-9
+    assert selection.score == pytest.approx(
+        metrics.score(metric, labels, mean_of(selection, pool).astype(np.float32)), abs=1e-6
+    )
+    assert sum(selection.weights.values()) == pytest.approx(1)
+
+
+def test_independent_errors_average_out():
+    pool, labels = candidates(0, [1.5, 1.5, 1.5])
+    selection = select(pool, labels, metric="log_loss", max_members=3)
+    assert len(selection.weights) == 3
+    assert selection.score < 0.9 * metrics.score("log_loss", labels, pool[0].probabilities)
+
+
+def test_copies_of_the_best_add_nothing():
+    pool, labels = candidates(1, [2.0])
+    copies = [Candidate(number, pool[0].probabilities) for number in range(5)]
+    assert select(copies, labels, metric="log_loss", max_members=5).weights == {0: 1.0}
+
+
+def test_useless_candidates_are_left_out():
+    pool, labels = candidates(2, [3.0, 0.0, 0.0, 0.0], noise=0.5)
+    assert select(pool, labels, metric="log_loss", max_members=4).weights == {0: 1.0}
+
+
+def test_the_number_of_members_is_bounded():
+    pool, labels = candidates(3, [1.0] * 12)
+    assert len(select(pool, labels, metric="log_loss", max_members=4).weights) == 4
+
+
+def test_one_candidate_is_its_own_selection():
+    pool, labels = candidates(4, [1.0])
+    selection = select(pool, labels, metric="accuracy", max_members=5)
+    assert selection.weights == {0: 1.0}
