@@ -192,7 +192,8 @@ class ModelBuilder:
         report = self.report_
         title = (
             f"<b>{escape(str(report.model))}</b><br>{escape(report.metric)} "
-            f"{report.model.scores['validation'][report.metric]:.4f} on held-out rows, {len(report.rows)} trials in "
+            f"{report.model.scores['validation'][report.metric]:.4f} on held-out rows, "
+            f"{len(report.rows)} trials in "
             f"{escape(format_duration(report.seconds))}<br>{escape(str(report.model.folder))}"
         )
         return title + self.leaderboard_.head(10).to_html(index=False, escape=True)

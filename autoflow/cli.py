@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="autoflow",
-    help="Builds a classifier from a labelled table and exports it as one TensorFlow SavedModel for raw rows.",
+    help="Builds a classifier from a labelled table and exports it as a TensorFlow SavedModel for raw rows.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -210,9 +210,8 @@ def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Deb
     rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
     _show_table(console, ("column", "kind", "why"), rows)
     classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
-    console.print(
-        f"label '{escape(schema.label)}' ({escape(schema.label_reason)}): {len(schema.classes)} classes: {escape(classes)}"
-    )
+    label_line = f"label '{schema.label}' ({schema.label_reason}): {len(schema.classes)} classes: {classes}"
+    console.print(escape(label_line), soft_wrap=True)
     keys = dataset.feature_keys()
     scoring = describe_folds(make_folds(dataset.labels, feature_keys=keys, seed=0), feature_keys=keys)
     console.print(f"models would be scored by {escape(scoring)}", soft_wrap=True)
@@ -257,9 +256,15 @@ def _show_report(console: Console, report: RunReport) -> None:
     ranked = [row for row in report.rows if row.rank][:8]
     _show_table(
         console,
-        ("rank", "trial", report.metric, "seconds", "classifier", "features"),
+        ("rank", "trial", report.metric, "seconds", "made of"),
         [
-            (str(r.rank), str(r.trial), f"{r.score:.4f}", f"{r.seconds:.1f}", r.classifier, r.features)
+            (
+                str(r.rank),
+                str(r.trial),
+                f"{r.score:.4f}",
+                f"{r.seconds:.1f}",
+                f"{r.classifier} on {r.features}",
+            )
             for r in ranked
         ],
     )
@@ -305,12 +310,8 @@ def _show_table(console: Console, header: tuple[str, ...], rows: list[tuple[str,
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2), header_style="bold")
-    for position, name in enumerate(header):
-        table.add_column(
-            escape(name),
-            overflow="fold",
-            min_width=min(24, max([len(name), *(len(row[position]) for row in rows)])),
-        )
+    for name in header:
+        table.add_column(escape(name), overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

@@ -267,7 +267,8 @@ def _check_cores(settings: RunSettings) -> None:
         raise UsageError(f"--workers must be 1 or more, got {settings.workers}")
     if settings.ray_address is None and (settings.workers or 1) > cores:
         raise MachineError(
-            f"--workers {settings.workers} asks for more cores than this machine has; ask for {cores} or fewer"
+            f"--workers {settings.workers} asks for more cores than this machine has; "
+            f"ask for {cores} or fewer"
         )
 
 

@@ -1,6 +1,6 @@
 """Measures how a time budget is kept: whole processes, imports included.
 
-    python benchmarks/budget.py DATA_FOLDER [--seconds 20 60 300] [--sets adult titanic ...] [--results FILE.jsonl]
+    python benchmarks/budget.py DATA_FOLDER [--seconds 20 60 300] [--sets adult ...] [--results FILE.jsonl]
 
 Prints a table: wall seconds of `autoflow fit` over the budget given, and whether a model came out.
 """
@@ -46,9 +46,8 @@ def main() -> None:
                     file.write(json.dumps(record) + "\n")
     print(f"\n{machine()}\n")
     print(markdown(["set", "budget (s)", "wall (s)", "wall / budget", "model"], rows))
-    print(
-        f"\nworst ratio {max(float(row[3]) for row in rows):.3f}, models in {sum(row[4] == 'yes' for row in rows)} of {len(rows)} runs"
-    )
+    worst = max(float(row[3]) for row in rows)
+    print(f"\nworst ratio {worst:.3f}, models in {sum(row[4] == 'yes' for row in rows)} of {len(rows)} runs")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What the benchmark scripts share: the data folder's manifest, and one timed `autoflow fit` in its own process."""
+"""What the benchmark scripts share: the data folder's manifest, and one timed `autoflow fit` process."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 import time
@@ -69,6 +70,13 @@ def evaluate(model: Path, table: Table) -> dict[str, Any]:
     command = [sys.executable, "-m", "autoflow.cli", "evaluate", str(model), str(table.test), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def noted_model(folder: Path) -> dict[str, Any]:
+    """Returns what a run folder notes about its model: members, size, time of a row, number of trials."""
+    with sqlite3.connect(folder / "ledger.sqlite") as database:
+        row = database.execute("SELECT value FROM settings WHERE key = 'model'").fetchone()
+    return json.loads(row[0])
 
 
 def machine() -> str:

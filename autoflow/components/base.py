@@ -208,7 +208,7 @@ class LabelledFeatures:
 
 @dataclass(frozen=True)
 class Classifier(Component):
-    """Fits on merged features and yields class probabilities: a `MatrixClassifier` or a `NeuralClassifier`."""
+    """Fits on merged features and yields class probabilities; see the two kinds below."""
 
     baseline: ClassVar[bool] = False
     """Whether it ignores the features on purpose, to show what any other classifier has to beat."""

@@ -88,5 +88,6 @@ def _import_file(file: ComponentFile) -> None:
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise UsageError(
-            f"component file {file.name} raises {type(error).__name__}: {error}; mend it or leave out --components"
+            f"component file {file.name} raises {type(error).__name__}: {error}; "
+            "mend it or leave out --components"
         ) from error

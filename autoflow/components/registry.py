@@ -43,7 +43,8 @@ def register(component: AnyComponent) -> AnyComponent:
     """
     if not (is_dataclass(component) and component.__dataclass_params__.frozen):  # type: ignore[attr-defined]
         raise UsageError(
-            f"component {component.__name__} must be a frozen dataclass: put @dataclass(frozen=True) under @register"
+            f"component {component.__name__} must be a frozen dataclass: "
+            "put @dataclass(frozen=True) under @register"
         )
     role = role_of(component)
     name = _snake_case(component.__name__)
@@ -102,7 +103,8 @@ def from_json(role: Role, value: dict[str, Any]) -> Component:
     for key in given:
         if key not in known:
             raise UsageError(
-                f"{role} component '{value['component']}' has no hyperparameter '{key}'; {near_names(key, known)}"
+                f"{role} component '{value['component']}' has no hyperparameter '{key}'; "
+                + near_names(key, known)
             )
     return component(**given)
 

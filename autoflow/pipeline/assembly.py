@@ -118,7 +118,8 @@ def fit_pipeline(
         )
     else:
         raise UsageError(
-            f"classifier {type(spec.classifier).__name__} must derive from MatrixClassifier or NeuralClassifier"
+            f"classifier {type(spec.classifier).__name__} must derive from "
+            "MatrixClassifier or NeuralClassifier"
         )
     pipeline = FittedPipeline(spec, data.train.schema, extractors, model)
     return FitOutcome(pipeline, pipeline.predict_prepared(validation) if validation else None)

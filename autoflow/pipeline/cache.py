@@ -1,4 +1,4 @@
-"""Prepared features on disk: the fitted, non-trainable half of extraction, computed once per fold and content.
+"""Prepared features on disk: the fitted, non-trainable half of extraction, once per fold and content.
 
 All workers of a machine share one folder; entries are written under a temporary name and renamed, and a
 lock file makes sure that only one worker computes an entry. The folder belongs to one run on one machine

@@ -1,4 +1,4 @@
-"""The one immutable value that a search decides: which components, with which hyperparameters, on which columns."""
+"""The one value that a search decides: which components, with which hyperparameters, on which columns."""
 
 from __future__ import annotations
 

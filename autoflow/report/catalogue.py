@@ -70,7 +70,8 @@ def _hyperparameters(component: type[Component], kinds: list[ColumnKind]) -> Ite
     searched = {declared.name: declared for declared in _declared(component, kinds).space}
     for field in fields(component):
         declared = searched.get(field.name)
-        yield f"{field.name}: {_range(declared) if declared is not None else 'fixed'}, default {field.default!r}"
+        searched_in = _range(declared) if declared is not None else "fixed"
+        yield f"{field.name}: {searched_in}, default {field.default!r}"
 
 
 def _declared(component: type[Component], kinds: list[ColumnKind]) -> keras_tuner.HyperParameters:

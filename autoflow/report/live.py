@@ -114,9 +114,8 @@ class LiveView:
             outcome = f"{self._metric} {result.score:.4f}" if result.finished else result.message
             mark = " (best so far)" if improved else ""
             clock = format_duration(time.monotonic() - self._started)
-            self._log(
-                f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {format_duration(result.seconds)}"
-            )
+            took = format_duration(result.seconds)
+            self._log(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {took}")
 
     def _log(self, text: str) -> None:
         if self._live is None and not self._quiet:
@@ -139,7 +138,8 @@ class LiveView:
             Text(clock, style="cyan"),
         )
         counts = Text(
-            f"{self._num_finished} trials done, {len(self._running)} running, {self._num_failed} without a score"
+            f"{self._num_finished} trials done, {len(self._running)} running, "
+            f"{self._num_failed} without a score"
         )
         parts: list[RenderableType] = [head, counts]
         now = time.monotonic()

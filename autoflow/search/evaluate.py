@@ -87,7 +87,7 @@ class Evaluator:
         return replace(result, seconds=time.monotonic() - started)
 
     def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
-        """Returns the pipeline fitted on all rows, with the number of iterations that its trial settled on."""
+        """Returns the pipeline fitted on all rows, with as many iterations as its trial settled on."""
         dataset = self._experiment.dataset
         context = self._context(job.seed, job.seconds, math.inf, iterations)
         data = FoldData(f"{dataset.fingerprint}/all", dataset, None)

@@ -188,11 +188,11 @@ class Ledger:
         return entries
 
     def artifact(self, number: int) -> bytes:
-        """Returns the pickled fitted pipelines of a finished trial; raises MachineError where they are damaged."""
+        """Returns the pickled fitted pipelines of a finished trial; MachineError where they are damaged."""
         return self._read(number, "fit")
 
     def probabilities(self, number: int) -> np.ndarray:
-        """Returns the held-out probabilities of a finished trial; raises MachineError where they are damaged."""
+        """Returns the held-out probabilities of a finished trial; MachineError where they are damaged."""
         return np.load(io.BytesIO(self._read(number, "npy")))
 
     def setting(self, key: str) -> Any:
@@ -213,7 +213,7 @@ class Ledger:
         for key, value in wanted.items():
             if stored.get(key) != value:
                 raise UsageError(
-                    f"{self.folder} belongs to another run: its {key.replace('_', ' ')} was {_shown(stored.get(key))}, "
+                    f"{self.folder} belongs to another run: its {key} was {_shown(stored.get(key))}, "
                     f"this one has {_shown(value)}. Name another folder with --output."
                 )
 
@@ -266,7 +266,8 @@ def _take_lock(path: Path) -> int:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
         os.close(descriptor)
         raise RunFolderInUseError(
-            f"run folder {path.parent} is in use by {holder}; wait for it, or name another folder with --output"
+            f"run folder {path.parent} is in use by {holder}; "
+            "wait for it, or name another folder with --output"
         ) from None
     me = psutil.Process()
     text = f"process {me.pid} ({me.name()}, user {me.username()})"

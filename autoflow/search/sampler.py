@@ -35,7 +35,7 @@ class Proposal:
     Args:
         spec: the pipeline.
         values: hyperparameter values by scoped name.
-        distributions: Optuna's JSON of the distribution of each value.
+        distributions: Optuna's JSON of the distribution of each searched value.
         origin: `"portfolio"` or `"tpe"`.
     """
 
@@ -119,7 +119,7 @@ class Sampler:
             optuna.trial.create_trial(
                 state=state,
                 value=loss,
-                params=dict(proposal.values),
+                params={name: proposal.values[name] for name in proposal.distributions},
                 distributions={
                     name: optuna.distributions.json_to_distribution(text)
                     for name, text in proposal.distributions.items()
@@ -131,7 +131,10 @@ class Sampler:
         distributions: dict[str, str] = {}
         hp = _hyperparameters(choose, values, distributions)
         spec = draw(hp, self._profile)
-        return Proposal(spec, {name: hp.values[name] for name in distributions}, distributions, origin)
+        values = {
+            declared.name: hp.values[declared.name] for declared in hp.space if declared.name in hp.values
+        }
+        return Proposal(spec, values, distributions, origin)
 
 
 Choose = Callable[[Any, "optuna.distributions.BaseDistribution"], Value]

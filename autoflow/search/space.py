@@ -84,7 +84,7 @@ def classifier_names(profile: DataProfile) -> list[str]:
 
 
 def concatenation_names(profile: DataProfile, *, trainable: bool) -> list[str]:
-    """Returns the concatenations that support the data; plain ones only where the classifier is not neural."""
+    """Returns the concatenations that support the data; only plain ones unless `trainable`."""
     return [
         name
         for name in names(Role.CONCATENATION)

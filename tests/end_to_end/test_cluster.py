@@ -41,7 +41,8 @@ def test_asking_for_more_than_the_cluster_has_is_said_at_once(cluster, tmp_path)
         "fit", PENGUINS, "--ray-address", cluster.address, "--workers", 9, "--output", tmp_path / "run"
     )
     assert_plain(done, 5)
-    assert "2 cores" in done.stderr and "--workers" in done.stderr
+    assert "2 cores" in done.stderr
+    assert "--workers" in done.stderr
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path):

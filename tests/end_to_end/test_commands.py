@@ -14,11 +14,13 @@ from autoflow.manifest import read_manifest
 
 def test_fit_says_what_it_saw_and_what_came_out(penguin_run):
     folder, text = penguin_run
-    assert "275 rows" in text and "'Species'" in text
+    assert "275 rows" in text
+    assert "'Species'" in text
     assert text.count("] trial ") == 6
     assert "Leaderboard" in text
     assert str(folder / "model" / "1") in text
-    assert "autoflow predict" in text and "tensorflow_model_server" in text
+    assert "autoflow predict" in text
+    assert "tensorflow_model_server" in text
     assert "answers in a clean process as it was scored" in text
     board = pd.read_csv(folder / "leaderboard.csv")
     assert len(board) == 6
@@ -113,7 +115,8 @@ def test_another_table_in_the_same_folder_is_refused(penguin_run, tmp_path):
     other.write_text("".join(PENGUINS.read_text().splitlines(keepends=True)[:200]))
     done = autoflow("fit", other, "--output", folder)
     assert_plain(done, 2)
-    assert "another run" in done.stderr and "--output" in done.stderr
+    assert "another run" in done.stderr
+    assert "--output" in done.stderr
 
 
 def test_prediction_data_that_lacks_a_column_is_refused(penguin_run, tmp_path):

@@ -110,7 +110,8 @@ def test_a_search_runs_the_portfolio_first_and_then_asks_tpe(tmp_path):
     study.ledger.close()
     origins = [entry.proposal.origin for entry in entries]
     assert len(entries) == 30
-    assert origins[0] == "portfolio" and "tpe" in origins
+    assert origins[0] == "portfolio"
+    assert "tpe" in origins
     assert origins == sorted(origins)
     assert len({entry.result.spec.fingerprint for entry in entries}) == 30
     assert study.best.score == min(entry.result.score for entry in entries)
