@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from autoflow.budget import format_duration, parse_duration
+from autoflow.budget import Budget, format_duration, parse_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import NoModelError, UsageError
 from autoflow.run import RunReport, RunSettings, execute
@@ -36,7 +36,7 @@ class ModelBuilder:
         metric: what ranks trials: `log_loss`, `accuracy`, `balanced_accuracy`, `roc_auc` or `f1`.
         max_trials: trials in all; None for as many as fit in the time.
         output: run folder; None for a new temporary folder, which lives as long as this process.
-        seed: the same seed, machine, number of workers and of trials give the same leaderboard.
+        seed: with one worker, the same seed, machine and number of trials give the same leaderboard.
         workers: trials side by side; None for one a core.
         ray_address: a Ray cluster to join; None for this machine.
         components: files with components of your own.
@@ -105,7 +105,7 @@ class ModelBuilder:
             component_files=tuple(ComponentFile.read(Path(path)) for path in self.components),
             source=source,
         )
-        self.report_: RunReport = execute(table, settings, observer or _ignore)
+        self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None
         return self
 
@@ -148,8 +148,11 @@ class ModelBuilder:
             data: as in `fit`.
             y: as in `fit`.
         """
-        table = data if y is None else _joined(data, y, name=self._model().label)[0]
-        return self._model().evaluate(table).accuracy
+        model = self._model()
+        if y is not None:
+            data = pd.DataFrame(data).drop(columns=model.label, errors="ignore")
+            data, _ = _joined(data, pd.Series(y, name=model.label))
+        return model.evaluate(data).accuracy
 
     def export(self, path: str | Path) -> Path:
         """Copies the exported version folder and returns where it is.
@@ -200,7 +203,7 @@ class ModelBuilder:
 
 
 def _joined(
-    features: str | Path | pd.DataFrame, y: Sequence[object] | np.ndarray | pd.Series, name: str = ""
+    features: str | Path | pd.DataFrame, y: Sequence[object] | np.ndarray | pd.Series
 ) -> tuple[pd.DataFrame, str]:
     """Returns features and labels as one frame, and the name of its label column."""
     if isinstance(features, str | Path):
@@ -211,7 +214,7 @@ def _joined(
         raise UsageError(
             f"X has {len(frame)} rows and y {len(labels)}; they must be the same rows in the same order"
         )
-    name = name or str(getattr(y, "name", None) or _LABEL_OF_Y)
+    name = str(getattr(y, "name", None) or _LABEL_OF_Y)
     while name in frame.columns:
         name += "_"
     return frame.assign(**{name: labels}), name

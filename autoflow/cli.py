@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from autoflow.errors import AutoFlowError, UsageError
+from autoflow.errors import AutoFlowError, RunInterrupted
 
 if TYPE_CHECKING:
     from autoflow.run import RunReport
@@ -28,8 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-_INTERRUPTED = {0: 0, 1: 129, 2: 130, 15: 143}
 
 Data = Annotated[Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, also .gz", metavar="DATA")]
 Model = Annotated[Path, typer.Argument(help="run folder or exported version folder", metavar="MODEL")]
@@ -53,7 +51,7 @@ def _reporting(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(*args, **options)
         except AutoFlowError as error:
-            code = error.exit_code
+            code = 128 + error.signal_number if isinstance(error, RunInterrupted) else error.exit_code
             _complain(str(error), debug=options.get("debug", False))
         except KeyboardInterrupt:
             code = 130
@@ -109,6 +107,7 @@ def fit(
     """Search for the best model of a labelled table and export it."""
     from autoflow.budget import Budget, parse_duration
     from autoflow.components.discovery import ComponentFile
+    from autoflow.data.reading import read_table
     from autoflow.report.live import LiveView
     from autoflow.run import RunSettings, default_output, execute
     from autoflow.serving.predictor import load
@@ -126,11 +125,13 @@ def fit(
         encoding=encoding,
         source=str(data),
     )
+    budget = Budget.since_process_start(settings.seconds)
+    if test is not None:
+        read_table(test, encoding=encoding)  # a wrong file should not wait for the end of the search
     console = Console(highlight=False)
-    started = Budget.since_process_start(settings.seconds).started
-    view = LiveView(console, seconds=settings.seconds, started=started, metric=metric, quiet=quiet)
+    view = LiveView(console, Console(stderr=True, highlight=False), budget=budget, metric=metric, quiet=quiet)
     with view:
-        report = execute(data, settings, view)
+        report = execute(data, settings, view, budget)
     if quiet:
         console.print(str(report.model.folder), soft_wrap=True)
     else:
@@ -139,7 +140,7 @@ def fit(
         _show_scores(
             console, load(report.model.folder).evaluate(test, encoding=encoding).to_json(), f"on {test}"
         )
-    return _INTERRUPTED.get(report.signal_number, 128 + report.signal_number)
+    return 128 + report.signal_number if report.signal_number else 0
 
 
 @app.command()
@@ -155,10 +156,10 @@ def predict(
 ) -> int:
     """Write the label and the score of every class for each row."""
     from autoflow.serving.predictor import load
-    from autoflow.serving.tables import write_table
+    from autoflow.serving.tables import check_output, write_table
 
-    if output is not None and output.suffix not in (".csv", ".parquet"):
-        raise UsageError(f"--output {output} must end in .csv or .parquet")
+    if output is not None:
+        check_output(output)
     predictor = load(model)
     table = predictor.predict_table(data, encoding=encoding)
     for warning in predictor.warnings_:
@@ -275,8 +276,8 @@ def _show_report(console: Console, report: RunReport) -> None:
     )
     console.print(f"\n[bold]Model[/bold] {escape(str(model.folder))}", soft_wrap=True)
     console.print(f"  {escape(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
-    checked = model.verification
-    console.print(f"  {escape(checked.message)}; one row takes {checked.row_ms:.2f} ms", soft_wrap=True)
+    speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
+    console.print(f"  {escape(model.verification.message)}{speed}", soft_wrap=True)
     _show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
     folder = escape(str(model.folder))
     console.print("\n[bold]Next[/bold]")

@@ -8,7 +8,8 @@ a heavy library may enter this file.
     ├── DataError                3  the table cannot be used as it is
     ├── NoModelError             4  the search ended without a usable model
     ├── MachineError             5  disk, memory or cluster
-    └── RunFolderInUseError      6  another process writes into the run folder
+    ├── RunFolderInUseError      6  another process writes into the run folder
+    └── RunInterrupted         130  a signal ended the run before there was a model
 """
 
 from __future__ import annotations
@@ -51,6 +52,21 @@ class RunFolderInUseError(AutoFlowError):
     """Another living process writes into the same run folder."""
 
     exit_code = 6
+
+
+class RunInterrupted(AutoFlowError):
+    """A signal ended the run before there was a model; the same command goes on.
+
+    Args:
+        message: for the user.
+        signal_number: of the signal; the exit code is 128 more, as shells have it.
+    """
+
+    exit_code = 130
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 def near_names(name: str, known: list[str] | tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from autoflow import metrics
 from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
-from autoflow.errors import MachineError, NoModelError
+from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.saved_model import MAX_EXAMPLES, Export, export_model
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
@@ -20,13 +20,16 @@ from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.search.ensemble import Candidate, select
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
-from autoflow.search.ledger import Ledger
+from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
-from autoflow.search.study import MAX_MEMBERS, Study
+from autoflow.search.study import Study
 from autoflow.search.trial import TrialJob, TrialResult
 
 _CANDIDATES = 25
+_CANDIDATE_CELLS = 25_000_000
+"""Probabilities of one candidate times candidates: bounds the memory of the selection."""
+_JUDGING_ROWS = 5000
 _ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _UNSEEN = "\u2047 never seen"
@@ -68,8 +71,14 @@ class FinishedModel:
         )
 
 
-def remember(ledger: Ledger, model: FinishedModel, num_trials: int) -> None:
-    """Notes in the run folder which model came out of how many trials."""
+def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | None] | None) -> None:
+    """Notes in the run folder which model came out of it.
+
+    Args:
+        ledger: of the run.
+        model: the exported model.
+        asked: the limits that the search was given; None where it was interrupted.
+    """
     verification = {key: value for key, value in asdict(model.verification).items() if value == value}
     ledger.remember(
         "model",
@@ -80,15 +89,16 @@ def remember(ledger: Ledger, model: FinishedModel, num_trials: int) -> None:
             "scores": model.scores,
             "verification": verification,
             "num_bytes": model.num_bytes,
-            "num_trials": num_trials,
+            "num_trials": len(ledger.entries()),
+            "asked": asked,
         },
     )
 
 
 def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | None:
-    """Returns the model of an earlier session, or None where there is none or trials came after it."""
+    """Returns the model of an earlier session, or None where there is none any more."""
     noted = ledger.setting("model")
-    if noted is None or noted["num_trials"] != len(results):
+    if noted is None:
         return None
     folder = ledger.folder / "model" / noted["version"]
     by_number = {result.number: result for result in results}
@@ -116,7 +126,7 @@ class Finisher:
         experiment: the data.
         source: name of the table.
         observer: is told what happens.
-        refit: whether to fit on all rows first, time permitting.
+        should_stop: tells whether the user wants the end now; then nothing is fitted again.
     """
 
     study: Study
@@ -125,7 +135,7 @@ class Finisher:
     experiment: Experiment
     source: str
     observer: Observer
-    refit: bool
+    should_stop: Callable[[], bool]
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
@@ -136,20 +146,25 @@ class Finisher:
         self.verifier.start()
         trouble = "no trial can be fitted again"
         for members in self._plans():
-            fitted = self._fitted(members)
-            if fitted is None:
-                continue
-            model, refitted = fitted
-            self.observer(Stage("exporting and verifying the model"))
-            scores = {"validation": self._scores(members)}
-            export = self._export(model, members, scores)
-            if export.folder is not None and export.verification is not None:
-                if not export.verification.ok:
-                    self.observer(Warned(f"the model was not verified: {export.verification.message}"))
-                return FinishedModel(
-                    export.folder, members, refitted, scores, export.verification, export.num_bytes
-                )
-            trouble = export.verification.message if export.verification else trouble
+            try:
+                model, refitted = self._fitted(members)
+                self.observer(Stage("exporting and verifying the model"))
+                scores = {"validation": self._scores(members)}
+                export = self._export(model, members, scores, refitted=refitted)
+            except DamagedTrialError as error:
+                trouble = str(error)
+            except AutoFlowError:
+                raise
+            except Exception as error:  # a component's graph may raise: the next best trial has another
+                trouble = f"{type(error).__name__}: {error}"
+            else:
+                if export.folder is not None and export.verification is not None:
+                    if not export.verification.ok:
+                        self.observer(Warned(f"the model was not verified: {export.verification.message}"))
+                    return FinishedModel(
+                        export.folder, members, refitted, scores, export.verification, export.num_bytes
+                    )
+                trouble = export.verification.message if export.verification else trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
             self.observer(Warned(f"the model of trial {numbers} is not published: {trouble}"))
         raise NoModelError(f"none of the best trials could be exported: {trouble}")
@@ -161,34 +176,45 @@ class Finisher:
             failed = next((result for result in self.study.results if result.message), None)
             reason = f"; the first trial: {failed.message}" if failed else ""
             raise NoModelError(f"no trial finished in the time given{reason}. Give more with --time-budget.")
-        if self.refit or len(self.experiment.folds) == 1:
+        # the folds of several trials together would be slow to serve
+        if not self.should_stop() or len(self.experiment.folds) == 1:
             self.observer(Stage("choosing what to combine"))
-            by_number = {trial.number: trial for trial in ranking}
-            candidates = [
-                Candidate(trial.number, self.study.ledger.probabilities(trial.number))
-                for trial in ranking[:_CANDIDATES]
-            ]
-            selection = select(candidates, self._labels(), metric=self.study.metric, max_members=MAX_MEMBERS)
-            if len(selection.weights) > 1:
-                yield tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
+            members = self._ensemble(ranking)
+            if len(members) > 1:
+                yield members
         for trial in ranking[:_ATTEMPTS]:
             yield (Member(trial, 1.0),)
 
-    def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool] | None:
+    def _ensemble(self, ranking: Sequence[TrialResult]) -> tuple[Member, ...]:
+        by_number = {trial.number: trial for trial in ranking}
+        labels = self._labels()
+        rows = np.arange(len(labels))
+        if self.study.metric != "log_loss" and len(rows) > _JUDGING_ROWS:  # other metrics are slow
+            rows = np.sort(np.random.default_rng(self.study.seed).choice(rows, _JUDGING_ROWS, replace=False))
+        cells = len(rows) * len(self.experiment.dataset.schema.classes)
+        candidates = []
+        for trial in ranking[: min(_CANDIDATES, max(2, _CANDIDATE_CELLS // cells))]:
+            try:
+                candidates.append(
+                    Candidate(trial.number, self.study.ledger.probabilities(trial.number)[rows])
+                )
+            except DamagedTrialError as error:
+                self.observer(Warned(str(error)))
+        if not candidates:
+            return ()
+        max_members = self.study.costs.affordable_members(self.study.budget.remaining())
+        selection = select(candidates, labels[rows], metric=self.study.metric, max_members=max_members)
+        return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
+
+    def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:
         """Returns the members fitted on all rows, or as they were scored where the time is short."""
-        refits = self._refit(members) if self.refit else {}
+        refits = {} if self.should_stop() else self._refit(members)
         pipelines: list[FittedPipeline] = []
         weights: list[float] = []
         for member in members:
             number = member.trial.number
-            if number in refits:
-                parts: Sequence[FittedPipeline] = [refits[number]]
-            else:
-                try:
-                    parts = load_pipelines(self.study.ledger.artifact(number))
-                except MachineError as error:
-                    self.observer(Warned(str(error)))
-                    return None
+            parts: Sequence[FittedPipeline] = [refits[number]] if number in refits else ()
+            parts = parts or load_pipelines(self.study.ledger.artifact(number))
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)
         return WeightedPipelines(tuple(pipelines), tuple(weights)), len(refits) == len(members)
@@ -199,9 +225,9 @@ class Finisher:
         factor, jobs, planned = self.study.costs.refit_factor, [], 0.0
         for member in members:
             trial = member.trial
-            planned += factor * trial.seconds / min(self.pool.num_workers, len(members))
-            # the time of a trial includes imports and preparation that a refit does not pay again
-            if max(planned, factor * trial.seconds) * 0.7 <= seconds:
+            share = factor * trial.seconds / min(self.pool.num_workers, len(members))
+            if max(planned + share, factor * trial.seconds) <= seconds:
+                planned += share
                 job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number), seconds)
                 jobs.append(Refit(job, trial.iterations))
         if not jobs:
@@ -211,16 +237,27 @@ class Finisher:
                 f"fitting {'the best pipeline' if len(jobs) == 1 else f'{len(jobs)} pipelines'} on all rows"
             )
         )
-        return self.pool.refit(jobs, seconds)
+        fitted = self.pool.refit(jobs, seconds, self.should_stop)
+        if len(fitted) < len(jobs):
+            count = len(jobs) - len(fitted)
+            self.observer(Warned(f"{count} of {len(jobs)} fits on all rows did not end in time or failed"))
+        return fitted
 
     def _export(
-        self, model: WeightedPipelines, members: tuple[Member, ...], scores: Mapping[str, Mapping[str, Any]]
+        self,
+        model: WeightedPipelines,
+        members: tuple[Member, ...],
+        scores: Mapping[str, Mapping[str, Any]],
+        *,
+        refitted: bool,
     ) -> Export:
         folder = self.study.ledger.folder / "model"
         details = ManifestDetails(
             recipes=tuple(Recipe(member.weight, member.trial.spec.to_json()) for member in members),
             metrics=scores,
-            num_training_rows=self.experiment.dataset.num_rows,
+            num_training_rows=self.experiment.dataset.num_rows
+            if refitted
+            else len(self.experiment.folds[0].train),
             source=self.source,
         )
         return export_model(

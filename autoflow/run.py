@@ -15,21 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoflow.budget import Budget
+import psutil
+
+from autoflow.budget import Budget, format_duration
 from autoflow.components.discovery import ComponentFile, discover
 from autoflow.data.dataset import Dataset, load_dataset
 from autoflow.data.schema import Schema
 from autoflow.data.split import describe_folds, make_folds
-from autoflow.errors import MachineError, UsageError
+from autoflow.errors import MachineError, NoModelError, RunInterrupted, UsageError
 from autoflow.export.verify import Verifier
 from autoflow.metrics import check_metric
 from autoflow.report.leaderboard import LeaderboardRow, leaderboard, to_csv
 from autoflow.search.evaluate import Experiment
-from autoflow.search.events import DataReady, Observer, Resumed, Stage
+from autoflow.search.events import DataReady, Notice, Observer, Resumed, Stage, Warned
 from autoflow.search.interrupt import Interruption, graceful_interruption
 from autoflow.search.ledger import Ledger, write_durably
 from autoflow.search.portfolio import recipes
-from autoflow.search.ray_pool import RayPool, start_ray, stop_ray, sweep
+from autoflow.search.ray_pool import RayPool, available_cores, start_ray, stop_ray, sweep
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import FinishCosts, Study
 from autoflow.search.trial import TrialResult
@@ -40,11 +42,15 @@ if TYPE_CHECKING:
 
     from autoflow.finish import FinishedModel
 
-FINISH_SECONDS = 9.0
-"""Exporting, verifying and reporting took 4 to 7 s on two cores; see benchmarks/budget.py."""
-
-_VERIFIER_LEAD_SECONDS = 12.0
+FINISH_SECONDS = 6.0
+"""Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
+MEMBER_SECONDS = 0.7
+"""More for each further member of an ensemble: its graph is traced, saved and verified."""
+COLUMN_SECONDS = 0.005
+"""More for each column: its input is parsed in both signatures."""
+LEAST_SECONDS = 12.0
 _LEAST_SEARCH_SECONDS = 10.0
+_WORKER_BYTES = 1.5e9
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,8 @@ class RunReport:
         schema: columns, label and classes.
         rows: the leaderboard.
         metric: of the search.
-        warnings: about the data and the run.
-        seconds: from process start to here.
+        warnings: about the data.
+        seconds: of this session, from the start of the budget to here.
         signal_number: of the signal that ended the search early; 0 for none.
     """
 
@@ -103,69 +109,51 @@ class RunReport:
     signal_number: int = 0
 
 
-def execute(data: str | Path | pd.DataFrame, settings: RunSettings, observer: Observer) -> RunReport:
+def execute(
+    data: str | Path | pd.DataFrame, settings: RunSettings, observer: Observer, budget: Budget
+) -> RunReport:
     """Runs a search, or goes on with the one in the run folder, and exports its best model.
+
+    Args:
+        data: the labelled table.
+        settings: what is asked.
+        observer: is told what happens.
+        budget: time for everything; the command line's began when its process did.
 
     Raises:
         DataError: the table cannot be used.
         NoModelError: no trial gave a usable model.
         MachineError: disk, memory or cluster.
         RunFolderInUseError: another process writes into the run folder.
+        RunInterrupted: a signal came before there was a model.
         UsageError: settings, components or run folder do not fit.
     """
-    from autoflow.finish import Finisher, remember, remembered
+    from autoflow.finish import remembered
 
-    budget = Budget.since_process_start(settings.seconds)
-    check_metric(settings.metric)
+    _check(settings)
     discover(settings.component_files)
-    _check_cores(settings)
     dataset, notes, warnings = load_dataset(data, label=settings.label, encoding=settings.encoding)
     keys = dataset.feature_keys()
     folds = make_folds(dataset.labels, feature_keys=keys, seed=settings.seed)
     observer(DataReady(dataset, notes, warnings, describe_folds(folds, feature_keys=keys)))
+    experiment = Experiment(dataset, folds, settings.metric, settings.seed)
+    used = 0.0
     with contextlib.ExitStack() as stack:
         ledger = Ledger(settings.output, _identity(dataset, settings))
         stack.callback(ledger.close)
-        budget = _resume(ledger, budget, observer)
-        earlier = [entry.result for entry in ledger.entries()]
-        done = remembered(ledger, earlier)
-        if done is not None and _asks_no_more(settings, ledger.setting("finished")):
-            observer(Stage("this search is finished; a larger --time-budget or --max-trials continues it"))
-            return _report(settings, dataset, done, earlier, warnings, budget, 0)
-        verifier = stack.enter_context(_early_verifier(budget))
-        experiment = Experiment(dataset, folds, settings.metric, settings.seed)
-        pool = stack.enter_context(_workers(ledger, settings, experiment, observer))
-        interruption = stack.enter_context(graceful_interruption())
-        study = _study(pool, ledger, budget, settings, experiment, observer, interruption)
-        study.run()
-        if interruption.requested():
-            observer(Stage("interrupted: exporting the best model so far"))
-        refit = not interruption.requested()
-        model = Finisher(study, pool, verifier, experiment, settings.source, observer, refit).finish()
-        remember(ledger, model, len(ledger.entries()))
-        if not interruption.requested():
-            ledger.remember("finished", {"seconds": settings.seconds, "max_trials": settings.max_trials})
-        write_durably(ledger.folder / "leaderboard.csv", to_csv(leaderboard(study.results, settings.metric)))
-    return _report(settings, dataset, model, study.results, warnings, budget, interruption.signal_number)
-
-
-def _asks_no_more(settings: RunSettings, finished: dict[str, Any] | None) -> bool:
-    """Tells whether a finished search had at least the time and the trials that are asked for now."""
-    if finished is None:
-        return False
-    trials = [math.inf if limit is None else limit for limit in (settings.max_trials, finished["max_trials"])]
-    return settings.seconds <= finished["seconds"] and trials[0] <= trials[1]
-
-
-def _report(
-    settings: RunSettings,
-    dataset: Dataset,
-    model: FinishedModel,
-    results: list[TrialResult],
-    warnings: tuple[str, ...],
-    budget: Budget,
-    signal_number: int,
-) -> RunReport:
+        sweep(ledger.setting("processes") or [], ledger.setting("cache") or "")
+        results = [entry.result for entry in ledger.entries()]
+        earlier = remembered(ledger, results)
+        signal_number = 0
+        if results:
+            used = max(entry.elapsed for entry in ledger.entries())
+            observer(Resumed(len(results), used))
+        if earlier is not None and _asks_no_more(settings, (ledger.setting("model") or {}).get("asked")):
+            observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
+            model = earlier
+        else:
+            session = _Session(settings, experiment, ledger, observer, _resumed(budget, used, earlier))
+            model, results, signal_number = session.run(earlier)
     return RunReport(
         folder=settings.output,
         model=model,
@@ -178,81 +166,142 @@ def _report(
     )
 
 
-def _study(
-    pool: RayPool,
-    ledger: Ledger,
-    budget: Budget,
-    settings: RunSettings,
-    experiment: Experiment,
-    observer: Observer,
-    interruption: Interruption,
-) -> Study:
-    profile = experiment.dataset.profile()
-    sampler = Sampler(profile, settings.seed)
-    study = Study(
-        pool=pool,
-        sampler=sampler,
-        ledger=ledger,
-        budget=budget,
-        costs=FinishCosts(FINISH_SECONDS, experiment.refit_factor),
-        metric=settings.metric,
-        seed=settings.seed,
-        max_trials=settings.max_trials,
-        recipes=recipes(profile),
-        observer=observer,
-        should_stop=interruption.requested,
-    )
-    study.restore()
-    return study
+@dataclass(frozen=True)
+class _Session:
+    """One session of a run: workers, search, finish."""
+
+    settings: RunSettings
+    experiment: Experiment
+    ledger: Ledger
+    observer: Observer
+    budget: Budget
+
+    def run(self, earlier: FinishedModel | None) -> tuple[FinishedModel, list[TrialResult], int]:
+        """Returns the model, all trials, and the signal that ended the search early or 0."""
+        with contextlib.ExitStack() as stack:
+            verifier = Verifier()
+            stack.callback(verifier.close)
+            interruption = stack.enter_context(graceful_interruption())
+            pool = stack.enter_context(_workers(self, interruption))
+            study = self._study(pool, interruption, verifier)
+            study.run()
+            try:
+                model = self._finish(study, pool, verifier, interruption, earlier)
+            except NoModelError as error:
+                if interruption.requested():
+                    raise RunInterrupted(
+                        "interrupted before there was a model; repeat the same command to go on",
+                        interruption.signal_number,
+                    ) from error
+                raise
+        return model, study.results, interruption.signal_number
+
+    def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
+        profile = self.experiment.dataset.profile()
+        fixed = FINISH_SECONDS + COLUMN_SECONDS * len(profile.columns)
+        study = Study(
+            pool=pool,
+            sampler=Sampler(profile, self.settings.seed),
+            ledger=self.ledger,
+            budget=self.budget,
+            costs=FinishCosts(fixed, MEMBER_SECONDS, self.experiment.refit_factor),
+            metric=self.settings.metric,
+            seed=self.settings.seed,
+            max_trials=self.settings.max_trials,
+            recipes=recipes(profile),
+            observer=self.observer,
+            should_stop=interruption.requested,
+            nearly_over=verifier.start,
+        )
+        study.restore()
+        return study
+
+    def _finish(
+        self,
+        study: Study,
+        pool: RayPool,
+        verifier: Verifier,
+        interruption: Interruption,
+        earlier: FinishedModel | None,
+    ) -> FinishedModel:
+        """Exports and notes the model; an earlier one stays where this session found nothing to add."""
+        from autoflow.finish import Finisher, remember
+
+        if interruption.requested():
+            self.observer(Stage("interrupted: finishing with the best so far"))
+        stays = earlier is not None and (
+            interruption.requested() or (study.num_new == 0 and earlier.refitted)
+        )
+        if earlier is not None and stays:
+            model = earlier
+        else:
+            finisher = Finisher(
+                study,
+                pool,
+                verifier,
+                self.experiment,
+                self.settings.source,
+                self.observer,
+                interruption.requested,
+            )
+            model = finisher.finish()
+        rows = leaderboard(study.results, self.settings.metric)
+        try:
+            write_durably(self.ledger.folder / "leaderboard.csv", to_csv(rows))
+        except OSError as error:
+            self.observer(Warned(f"leaderboard.csv cannot be written: {error.strerror}"))
+        asked = {"seconds": self.settings.seconds, "max_trials": self.settings.max_trials}
+        remember(self.ledger, model, None if interruption.requested() else asked)
+        return model
+
+
+def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
+    """Tells whether a finished search had at least the time and the trials that are asked for now."""
+    if asked is None:
+        return False
+    now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
+    return settings.seconds <= asked["seconds"] and now <= then
+
+
+def _resumed(budget: Budget, used: float, earlier: FinishedModel | None) -> Budget:
+    """Returns the budget less what earlier sessions used; a run without a whole model gets time for one."""
+    seconds = budget.seconds
+    if used and (earlier is None or not earlier.refitted):
+        seconds = max(seconds, used + budget.elapsed() + FINISH_SECONDS + _LEAST_SEARCH_SECONDS)
+    return Budget(seconds, budget.started - used)
 
 
 @contextlib.contextmanager
-def _early_verifier(budget: Budget) -> Iterator[Verifier]:
-    """Yields a verifier that starts by itself shortly before it is needed: its imports take seconds."""
-    with contextlib.ExitStack() as stack:
-        verifier = Verifier()
-        stack.callback(verifier.close)
-        lead = budget.remaining() - FINISH_SECONDS - _VERIFIER_LEAD_SECONDS
-        if lead < threading.TIMEOUT_MAX:
-            timer = threading.Timer(max(0.1, lead), verifier.start)
-            timer.daemon = True
-            timer.start()
-            stack.callback(timer.cancel)
-        yield verifier
-
-
-@contextlib.contextmanager
-def _workers(
-    ledger: Ledger, settings: RunSettings, experiment: Experiment, observer: Observer
-) -> Iterator[RayPool]:
-    observer(Stage("starting the workers"))
+def _workers(session: _Session, interruption: Interruption) -> Iterator[RayPool]:
+    settings, ledger = session.settings, session.ledger
+    session.observer(Stage("starting the workers"))
     importing = threading.Thread(target=_import_keras_tuner)
     importing.start()
-    cores = os.cpu_count() or 1
     here = settings.ray_address is None
-    num_workers = settings.workers or (cores if here else 1)
+    cores = available_cores()
+    num_workers = settings.workers or (_affordable_workers(cores) if here else 1)
     num_threads = max(1, cores // num_workers) if here else 1
-    try:
+    cache_name = f"{session.experiment.dataset.fingerprint[:12]}-{os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        stack.callback(importing.join)
         cluster = start_ray(num_workers * num_threads, settings.ray_address)
-    except MachineError:
-        importing.join()
-        raise
-    try:
+        stack.callback(stop_ray, cluster)
+        interruption.listen()  # Ray installs a handler of its own
         ledger.remember("processes", cluster.processes)
+        ledger.remember("cache", cache_name)
         if not here and settings.workers is None:
             num_workers = cluster.cores
-        cache_name = f"{experiment.dataset.fingerprint[:12]}-{os.getpid()}"
         pool = RayPool(num_workers, num_threads, settings.component_files, cache_name)
-        try:
-            pool.begin(experiment)
-            importing.join()
-            yield pool
-        finally:
-            pool.close()
-    finally:
+        stack.callback(pool.close)
+        pool.begin(session.experiment)
         importing.join()
-        stop_ray(cluster)
-        ledger.remember("processes", [])
+        yield pool
+    # only after all of it has ended: until then a killed run must find what to sweep
+    ledger.remember("processes", [])
+
+
+def _affordable_workers(cores: int) -> int:
+    return max(1, min(cores, int(psutil.virtual_memory().available // _WORKER_BYTES)))
 
 
 def _import_keras_tuner() -> None:
@@ -261,13 +310,19 @@ def _import_keras_tuner() -> None:
     import keras_tuner  # noqa: F401
 
 
-def _check_cores(settings: RunSettings) -> None:
-    cores = os.cpu_count() or 1
+def _check(settings: RunSettings) -> None:
+    check_metric(settings.metric)
+    if settings.seconds < LEAST_SECONDS:
+        raise UsageError(
+            f"a time budget of {format_duration(settings.seconds)} is too short: importing the libraries and "
+            f"exporting take about {LEAST_SECONDS:.0f}s; give --time-budget 20s or more"
+        )
+    cores = available_cores()
     if settings.workers is not None and settings.workers < 1:
         raise UsageError(f"--workers must be 1 or more, got {settings.workers}")
     if settings.ray_address is None and (settings.workers or 1) > cores:
         raise MachineError(
-            f"--workers {settings.workers} asks for more cores than this machine has; "
+            f"--workers {settings.workers} asks for more cores than this process may use; "
             f"ask for {cores} or fewer"
         )
 
@@ -289,17 +344,3 @@ def _identity(dataset: Dataset, settings: RunSettings) -> dict[str, Any]:
         "seed": settings.seed,
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
     }
-
-
-def _resume(ledger: Ledger, budget: Budget, observer: Observer) -> Budget:
-    """Returns the budget less what earlier sessions used; a run without a model always gets time for one."""
-    sweep(ledger.setting("processes") or [])
-    entries = ledger.entries()
-    if not entries:
-        return budget
-    used = max(entry.elapsed for entry in entries)
-    observer(Resumed(len(entries), used))
-    seconds = budget.seconds
-    if ledger.setting("model") is None:
-        seconds = max(seconds, used + budget.elapsed() + FINISH_SECONDS + _LEAST_SEARCH_SECONDS)
-    return Budget(seconds, budget.started - used)

@@ -69,14 +69,12 @@ def discover(files: tuple[ComponentFile, ...] = ()) -> None:
 
 def _import_file(file: ComponentFile) -> None:
     stem = "".join(c if c.isalnum() else "_" for c in Path(file.name).stem)
-    # files of one name in two folders are two modules: pickles find a class by its module
-    module_name = f"autoflow_user_{stem}_{zlib.crc32(file.name.encode()):08x}"
-    loaded = sys.modules.get(module_name)
-    if loaded is not None and getattr(loaded, "__autoflow_source__", None) == file.source:
+    # named by content: pickles find a class by its module, however the path was typed
+    module_name = f"autoflow_user_{stem}_{zlib.crc32(file.source.encode()):08x}"
+    if module_name in sys.modules:
         return
     module = ModuleType(module_name)
     module.__file__ = file.name
-    module.__dict__["__autoflow_source__"] = file.source
     sys.modules[module_name] = module
     # inspect.getsource and tracebacks find the text here on workers that have no such file
     linecache.cache[file.name] = (len(file.source), None, file.source.splitlines(keepends=True), file.name)

@@ -106,6 +106,7 @@ class Verifier:
         if self._process is not None:
             return self
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._answers = queue.SimpleQueue()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(_SCRIPT), str(self._nice), *_search_path()],
@@ -120,7 +121,6 @@ class Verifier:
         except OSError as error:
             self._log.write(str(error))
             return self
-        self._answers = queue.SimpleQueue()
         threading.Thread(target=_forward, args=(self._process, self._answers), daemon=True).start()
         return self
 

@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from autoflow.budget import format_duration
+from autoflow.budget import Budget, format_duration
 from autoflow.search.events import (
     DataReady,
     Event,
+    Notice,
     Resumed,
     Stage,
     TrialEnded,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from autoflow.search.trial import TrialJob, TrialResult
 
 _SHOWN_IMPROVEMENTS = 5
+_SHOWN_NAMES = 8
 
 
 class LiveView:
@@ -35,18 +37,21 @@ class LiveView:
 
     Args:
         console: where to draw; a terminal gets the live view, everything else one line a trial.
-        seconds: the time budget; inf for none.
-        started: monotonic time at which the run began.
+        warnings: where warnings go when there is no live view, so that a script reads them apart.
+        budget: of the run.
         metric: name of the score.
         quiet: show nothing but warnings.
     """
 
-    def __init__(self, console: Console, *, seconds: float, started: float, metric: str, quiet: bool) -> None:
+    def __init__(
+        self, console: Console, warnings: Console, *, budget: Budget, metric: str, quiet: bool
+    ) -> None:
         self._console = console
-        self._seconds = seconds
-        self._started = started
+        self._warnings = warnings
+        self._budget = budget
         self._metric = metric
         self._quiet = quiet
+        self._used_before = 0.0
         self._stage = "reading the table"
         self._running: dict[int, tuple[TrialJob, float]] = {}
         self._num_finished = self._num_failed = 0
@@ -73,12 +78,18 @@ class LiveView:
         match event:
             case Stage(text):
                 self._stage = text
-                self._log(text)
+                if self._live is None:
+                    self._say(text)
+            case Notice(text):
+                self._say(text)
+            case Warned(text):
+                self._warn(text)
             case DataReady():
                 self._show_data(event)
             case Resumed(num_trials, seconds_used):
+                self._used_before = seconds_used
                 used = format_duration(seconds_used)
-                self._log(
+                self._say(
                     f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used"
                 )
             case TrialStarted(job):
@@ -86,22 +97,28 @@ class LiveView:
                 self._stage = "searching"
             case TrialEnded():
                 self._show_trial(event)
-            case Warned(text):
-                self._console.print(Text(f"warning: {text}", style="yellow"))
 
     def _show_data(self, event: DataReady) -> None:
-        dataset = event.dataset
-        schema = dataset.schema
-        lines = [
-            f"{dataset.name}: {dataset.num_rows} rows, {len(schema.columns)} feature columns, "
-            f"label '{schema.label}' with {len(schema.classes)} classes",
-            *event.notes,
-            f"scored by {event.validation}",
-        ]
-        for line in lines:
-            self._log(line)
+        dataset, schema = event.dataset, event.dataset.schema
+        self._say(
+            f"{dataset.name}: {dataset.num_rows:,} rows, {len(schema.columns)} feature columns, "
+            f"label '{schema.label}' with {len(schema.classes)} classes"
+        )
+        for note in event.notes:
+            self._say(note)
+        kinds: dict[str, list[str]] = {}
+        for column in schema.columns:
+            kinds.setdefault(column.kind.value, []).append(column.name)
+        for kind, names in kinds.items():
+            more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+            self._say(f"{kind}: {', '.join(names[:_SHOWN_NAMES])}{more}")
+        for dropped in schema.dropped[:_SHOWN_NAMES]:
+            self._say(f"left out: {dropped.name} ({dropped.reason})")
+        if len(schema.dropped) > _SHOWN_NAMES:
+            self._say(f"left out: {len(schema.dropped) - _SHOWN_NAMES} more columns, see autoflow check")
+        self._say(f"scored by {event.validation}")
         for warning in event.warnings:
-            self._console.print(Text(f"warning: {warning}", style="yellow"))
+            self._warn(warning)
 
     def _show_trial(self, event: TrialEnded) -> None:
         result = event.result
@@ -109,33 +126,34 @@ class LiveView:
         self._num_finished, self._num_failed = event.num_finished, event.num_failed
         improved = event.best is not None and event.best.number == result.number
         if improved:
-            self._improvements.append((time.monotonic() - self._started, result))
+            self._improvements.append((self._elapsed(), result))
         if self._live is None:
             outcome = f"{self._metric} {result.score:.4f}" if result.finished else result.message
             mark = " (best so far)" if improved else ""
-            clock = format_duration(time.monotonic() - self._started)
+            clock = format_duration(self._elapsed())
             took = format_duration(result.seconds)
-            self._log(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {took}")
+            self._say(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {took}")
 
-    def _log(self, text: str) -> None:
-        if self._live is None and not self._quiet:
+    def _elapsed(self) -> float:
+        """Returns the budget used so far, by earlier sessions too."""
+        return self._budget.elapsed() + self._used_before
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
             self._console.print(Text(text), soft_wrap=True)
 
+    def _warn(self, text: str) -> None:
+        # above a live view there is one screen only
+        console = self._warnings if self._live is None else self._console
+        console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
     def _render(self) -> RenderableType:
-        elapsed = time.monotonic() - self._started
-        limited = self._seconds < float("inf")
-        clock = (
-            f"{format_duration(max(self._seconds - elapsed, 0))} left"
-            if limited
-            else format_duration(elapsed)
-        )
+        elapsed, seconds = self._elapsed(), self._budget.seconds
         head = Table.grid(padding=(0, 2))
         head.add_row(
             Text(self._stage, style="bold"),
-            ProgressBar(total=self._seconds, completed=min(elapsed, self._seconds), width=30)
-            if limited
-            else Text(""),
-            Text(clock, style="cyan"),
+            ProgressBar(total=seconds, completed=min(elapsed, seconds), width=30),
+            Text(f"{format_duration(max(seconds - elapsed, 0))} left", style="cyan"),
         )
         counts = Text(
             f"{self._num_finished} trials done, {len(self._running)} running, "

@@ -77,5 +77,12 @@ class Warned:
     text: str
 
 
-Event = Stage | DataReady | Resumed | TrialStarted | TrialEnded | Warned
+@dataclass(frozen=True)
+class Notice:
+    """Something that a person should read, and that stays on the screen."""
+
+    text: str
+
+
+Event = Stage | Notice | DataReady | Resumed | TrialStarted | TrialEnded | Warned
 Observer = Callable[[Event], None]

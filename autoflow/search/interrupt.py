@@ -25,6 +25,18 @@ class Interruption:
         """Tells whether the run should end now with what it has."""
         return self.signal_number != 0
 
+    def listen(self) -> None:
+        """Takes over the signals, again where a library installed handlers of its own.
+
+        Signals that the process was told to ignore (`nohup`, background jobs) stay ignored. Elsewhere than
+        on the main thread nothing happens, for Python handles signals there only.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number:
             raise KeyboardInterrupt
@@ -33,14 +45,13 @@ class Interruption:
 
 @contextmanager
 def graceful_interruption() -> Iterator[Interruption]:
-    """Turns SIGINT, SIGTERM and SIGHUP into a wish while the block runs (on the main thread only)."""
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish while the block runs."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-    before = {number: signal.signal(number, interruption._receive) for number in _SIGNALS}
+    interruption.listen()
     try:
         yield interruption
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)

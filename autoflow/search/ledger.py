@@ -43,6 +43,10 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
+class DamagedTrialError(MachineError):
+    """A recorded trial's file is gone or not what was written; the other trials are sound."""
+
+
 @dataclass(frozen=True)
 class LedgerEntry:
     """A trial as the ledger holds it.
@@ -188,11 +192,11 @@ class Ledger:
         return entries
 
     def artifact(self, number: int) -> bytes:
-        """Returns the pickled fitted pipelines of a finished trial; MachineError where they are damaged."""
+        """Returns the pickled fitted pipelines of a finished trial, or raises DamagedTrialError."""
         return self._read(number, "fit")
 
     def probabilities(self, number: int) -> np.ndarray:
-        """Returns the held-out probabilities of a finished trial; MachineError where they are damaged."""
+        """Returns the held-out probabilities of a finished trial, or raises DamagedTrialError."""
         return np.load(io.BytesIO(self._read(number, "npy")))
 
     def setting(self, key: str) -> Any:
@@ -201,8 +205,13 @@ class Ledger:
         return None if row is None else json.loads(row[0])
 
     def remember(self, key: str, value: Any) -> None:
-        """Stores a JSON value beside the settings."""
-        self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+        """Stores a JSON value beside the settings; raises MachineError where the disk refuses."""
+        try:
+            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
+        except sqlite3.OperationalError as error:
+            raise MachineError(
+                f"run folder {self.folder} cannot be written: {error}; make room, then repeat the command"
+            ) from error
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         wanted = {"format": FORMAT} | dict(settings)
@@ -228,9 +237,9 @@ class Ledger:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise MachineError(f"{path} cannot be read: {error.strerror}") from error
+            raise DamagedTrialError(f"{path} cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != json.loads(row[0]).get(suffix):
-            raise MachineError(f"{path} is damaged: its content is not what the ledger recorded")
+            raise DamagedTrialError(f"{path} is damaged: its content is not what the ledger recorded")
         return content
 
     def _path(self, number: int, suffix: str) -> Path:

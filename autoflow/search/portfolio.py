@@ -24,6 +24,9 @@ from autoflow.search.space import (
     plan_nodes,
 )
 
+_FIRST = 3
+"""Recipes before the components that the file does not mention."""
+
 
 def recipes(profile: DataProfile) -> list[dict[str, Value]]:
     """Returns flat hyperparameter values for the opening trials, the cheap and promising first."""
@@ -37,7 +40,8 @@ def recipes(profile: DataProfile) -> list[dict[str, Value]]:
         and profile.num_rows >= entry.get("min_rows", 0)
         and _concatenation_fits(entry, profile)
     ]
-    return opening + list(_unlisted(portfolio, profile, plans))
+    # what the file does not mention is often the user's own: it must be tried in a short search, too
+    return opening[:_FIRST] + list(_unlisted(portfolio, profile, plans)) + opening[_FIRST:]
 
 
 def _values(

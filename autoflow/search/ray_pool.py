@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from autoflow.search.trial import Outcome, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
-_JOIN_SECONDS = 30.0
+_BEGIN_SECONDS = 120.0
 
 
 class RayWorker:
@@ -40,7 +41,7 @@ class RayWorker:
     def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, cache_name: str) -> None:
         set_thread_environment(num_threads)
         discover(component_files)
-        # the first trials need these; their import overlaps with reading the table
+        # the first trials need these; their import overlaps with that of TensorFlow in the driver
         import lightgbm  # noqa: F401
         import sklearn.ensemble
         import sklearn.linear_model  # noqa: F401
@@ -131,9 +132,9 @@ class RayPool:
         self._experiment = ray.put(experiment)
         ready = [slot.actor.begin.remote(self._experiment) for slot in self._slots]
         try:
-            ray.get(ready, timeout=120)
+            ray.get(ready, timeout=_BEGIN_SECONDS)
         except (ray.exceptions.RayError, TimeoutError) as error:
-            raise MachineError(f"the workers do not start: {_first_line(error)}") from error
+            raise MachineError(f"the workers do not start: {_last_line(error)}") from error
 
     def idle(self) -> list[int]:
         """Returns the workers that can take a trial now."""
@@ -177,12 +178,15 @@ class RayPool:
             if slot.job is not None:
                 self._end(slot)
 
-    def refit(self, jobs: Sequence[Refit], seconds: float) -> Mapping[int, FittedPipeline]:
+    def refit(
+        self, jobs: Sequence[Refit], seconds: float, should_stop: Callable[[], bool]
+    ) -> Mapping[int, FittedPipeline]:
         """Fits pipelines on all rows, side by side.
 
         Args:
             jobs: the most important first.
             seconds: for all of them; what is not done by then is given up.
+            should_stop: tells whether to give up now.
 
         Returns:
             The fitted pipelines by trial number; those whose worker died or whose fit raised are missing.
@@ -203,11 +207,13 @@ class RayPool:
                 waiting.remove(job)
                 actor = self._actor(slot)
                 running[actor.refit.remote(job.trial, job.iterations)] = (slot, job)
-            ready, _ = ray.wait(list(running), timeout=max(0.0, deadline - time.monotonic()))
-            if not ready:
+            ready, _ = ray.wait(list(running), timeout=0.25)
+            if not ready and (time.monotonic() > deadline or should_stop()):
                 for slot, _ in running.values():
                     self._end(slot)
                 break
+            if not ready:
+                continue
             slot, job = running.pop(ready[0])
             try:
                 fitted[job.trial.number] = ray.get(ready[0])
@@ -217,8 +223,6 @@ class RayPool:
 
     def close(self) -> None:
         """Ends the workers and deletes the prepared features of this machine."""
-        import shutil
-
         for slot in self._slots:
             self._end(slot)
         shutil.rmtree(cache_folder(self.cache_name), ignore_errors=True)
@@ -235,7 +239,7 @@ class RayPool:
                 "its worker process died (killed, out of memory, or crashed in native code)",
             )
         except ray.exceptions.RayError as error:
-            return self._lose(slot, Outcome.FAILED, _first_line(error))
+            return self._lose(slot, Outcome.FAILED, _last_line(error))
         slot.job = slot.reference = None
         return result
 
@@ -286,6 +290,7 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
             with _quiet_output():
                 if address is None:
                     ray.init(
+                        address="local",  # a stale or foreign cluster on this machine is none of ours
                         num_cpus=num_cpus,
                         include_dashboard=False,
                         logging_level="ERROR",
@@ -298,7 +303,7 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
             started = True
     except Exception as error:
         place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
-        raise MachineError(f"{place}: {_first_line(error)}") from error
+        raise MachineError(f"{place}: {_last_line(error)}") from error
     cores = int(ray.cluster_resources().get("CPU", 0))
     if cores < num_cpus:
         if started:
@@ -318,13 +323,29 @@ def stop_ray(cluster: Cluster) -> None:
         ray.shutdown()
 
 
-def sweep(processes: list[list[float]]) -> None:
-    """Ends Ray processes that a killed driver left behind, by process id and creation time."""
+def sweep(processes: list[list[float]], cache_name: str) -> None:
+    """Ends what a killed driver left behind on this machine.
+
+    Args:
+        processes: process ids and creation times of its Ray.
+        cache_name: of its prepared features; empty for none.
+    """
+    if processes and cache_name:
+        shutil.rmtree(cache_folder(cache_name), ignore_errors=True)
     for pid, created in processes:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(int(pid))
             if abs(process.create_time() - created) < 1:
                 process.kill()
+
+
+def available_cores() -> int:
+    """Returns the cores that this process may use: affinity and the container's quota, not the machine's."""
+    cores = len(os.sched_getaffinity(0))
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
 
 
 def cache_folder(name: str) -> Path:
@@ -353,6 +374,6 @@ def _object_store_bytes() -> int:
     return int(min(2 * 2**30, max(256 * 2**20, psutil.virtual_memory().available * 0.15)))
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

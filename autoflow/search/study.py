@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
 from autoflow.components.base import NeuralClassifier
+from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
-from autoflow.search.events import Observer, TrialEnded, TrialStarted
+from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
 from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
 from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
@@ -23,6 +24,9 @@ _SHORTEST_TRIAL_SECONDS = 1.5
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
 _LARGEST_REFIT_SHARE = 0.25
+_LEAD_SECONDS = 10.0
+_GRACE_SECONDS = 1.0
+_LEAST_FINISH_SECONDS = 4.0
 
 MAX_MEMBERS = 5
 """Members of an ensemble at most: each costs serving time and a fit on all rows."""
@@ -33,12 +37,20 @@ class FinishCosts:
     """What the end of a run costs: the study leaves that much time.
 
     Args:
-        fixed_seconds: exporting, verifying, reporting.
+        fixed_seconds: exporting, verifying, reporting a single model.
+        member_seconds: the same for each further member of an ensemble.
         refit_factor: seconds of a refit on all rows for each second that the trial took.
     """
 
     fixed_seconds: float
+    member_seconds: float
     refit_factor: float
+
+    def affordable_members(self, seconds: float) -> int:
+        """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""
+        if self.member_seconds <= 0:
+            return MAX_MEMBERS
+        return max(1, min(MAX_MEMBERS, 1 + int((seconds - self.fixed_seconds) / self.member_seconds)))
 
 
 @dataclass
@@ -57,6 +69,7 @@ class Study:
         recipes: values of the opening portfolio.
         observer: is told what happens.
         should_stop: tells whether the user wants the search to end now.
+        nearly_over: is called once, some seconds before the search ends.
     """
 
     pool: WorkerPool
@@ -70,7 +83,9 @@ class Study:
     recipes: list[dict[str, int | float | str | bool]]
     observer: Observer
     should_stop: Callable[[], bool] = lambda: False
+    nearly_over: Callable[[], object] = lambda: None
     results: list[TrialResult] = field(default_factory=list, init=False)
+    num_new: int = field(default=0, init=False)
     _proposals: dict[int, Proposal] = field(default_factory=dict, init=False)
     _tries: dict[int, int] = field(default_factory=dict, init=False)
     _pending: deque[Proposal] = field(default_factory=deque, init=False)
@@ -80,9 +95,8 @@ class Study:
 
     @property
     def best(self) -> TrialResult | None:
-        """The finished trial with the best score; of equals the quicker one."""
-        finished = [result for result in self.results if result.finished]
-        return min(finished, key=lambda result: (self._loss(result), result.number), default=None)
+        """The finished trial with the best score; of equals the earlier one."""
+        return next(iter(self.ranking()), None)
 
     def ranking(self) -> list[TrialResult]:
         """Returns the finished trials, the best first."""
@@ -105,42 +119,57 @@ class Study:
         """
         self._pending.extend(opening(self.sampler, self.recipes))
         self._num_opening = len(self._pending)
-        while True:
-            if self.should_stop():
-                break
+        told = False
+        while not self.should_stop():
+            if not told and self._search_seconds() < _LEAD_SECONDS:
+                self.nearly_over()
+                told = True
             self._hand_out()
-            if not self.pool.running():
+            # trials end by themselves in time; those that do not are given up a little later
+            if not self.pool.running() or self._search_seconds() < -self._patience():
                 break
-            seconds = self._search_seconds()
-            if seconds <= 0:
-                break
-            for result in self.pool.wait(min(seconds, 0.5)):
+            for result in self.pool.wait(0.25):
                 self._take(result)
         for job in self.pool.running():
             self.results.append(
                 TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, message=Outcome.OUT_OF_TIME.value)
             )
         self.pool.abandon()
+        self._warn_of_broken_components()
+
+    def _patience(self) -> float:
+        """Returns how long running trials may overrun: without any model the first one is waited for."""
+        if self.best is None:
+            return self._reserve() - _LEAST_FINISH_SECONDS
+        return _GRACE_SECONDS
 
     def _hand_out(self) -> None:
         for worker in self.pool.idle():
-            seconds = (self._search_seconds(for_new_trial=True)) / (1 + self.costs.refit_factor)
-            if seconds < _SHORTEST_TRIAL_SECONDS:
+            seconds = min(
+                self._search_seconds(),
+                (self.budget.remaining() - self.costs.fixed_seconds) / (1 + self.costs.refit_factor),
+            )
+            first = self._next_number == 0 and not self._retries
+            if seconds < _SHORTEST_TRIAL_SECONDS and not first:
                 return
+            num_begun = len(self.results) + len(self.pool.running())
             if self._retries:
                 job = replace(self._retries.popleft(), seconds=seconds)
+            elif self.max_trials is not None and num_begun >= self.max_trials:
+                return
             else:
-                if self.max_trials is not None and self._next_number >= self.max_trials:
-                    return
-                number, proposal = self._next_number, self._propose(worker)
-                self._next_number += 1
-                self._proposals[number] = proposal
-                job = TrialJob(
-                    number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss()
-                )
+                job = self._new_job(worker, max(seconds, _SHORTEST_TRIAL_SECONDS))
             self._tries[job.number] = self._tries.get(job.number, 0) + 1
             self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
             self.observer(TrialStarted(job))
+
+    def _new_job(self, worker: int, seconds: float) -> TrialJob:
+        number, proposal = self._next_number, self._propose(worker)
+        self._next_number += 1
+        self._proposals[number] = proposal
+        return TrialJob(
+            number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss()
+        )
 
     def _propose(self, worker: int) -> Proposal:
         """Returns the next recipe, one that suits the worker's imports where workers differ, or asks TPE.
@@ -173,6 +202,7 @@ class Study:
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self.sampler.tell(proposal, self._loss(result) if result.finished else None)
         self.results.append(replace(result, artifact=None))
+        self.num_new += 1
         num_finished = sum(each.finished for each in self.results)
         num_failed = len(self.results) - num_finished
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
@@ -180,23 +210,46 @@ class Study:
             first = next(each for each in self.results if not each.finished)
             raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")
 
-    def _search_seconds(self, *, for_new_trial: bool = False) -> float:
-        """Returns the seconds until the search must end for the winner to be finished in time."""
-        reserve = self.costs.fixed_seconds
-        if not for_new_trial:
-            seconds = [self.costs.refit_factor * result.seconds for result in self.ranking()[:MAX_MEMBERS]]
-            refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
-            reserve += min(
-                refits, max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
-            )
-        return self.budget.remaining() - reserve
+    def _search_seconds(self) -> float:
+        """Returns the seconds until the search must end for the winners to be finished in time."""
+        return self.budget.remaining() - self._reserve()
+
+    def _reserve(self) -> float:
+        """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
+        best = self.ranking()[:MAX_MEMBERS]
+        seconds = [self.costs.refit_factor * result.seconds for result in best]
+        refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
+        most = max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
+        members = self.costs.member_seconds * max(0, len(best) - 1)
+        return self.costs.fixed_seconds + members + min(refits, most)
 
     def _hopeless_loss(self) -> float:
-        """Returns the log-loss above which a trial cannot catch up: far above the median of the good half."""
+        """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.
+
+        Other metrics can rank a trial high whose log-loss is poor, so they stop none.
+        """
+        if self.metric != "log_loss":
+            return math.inf
         losses = sorted(result.log_loss for result in self.results if result.finished)
         if len(losses) < 3:
             return math.inf
         return losses[len(losses) // 4] * _HOPELESS_FACTOR + 0.02
+
+    def _warn_of_broken_components(self) -> None:
+        """Names each component whose every trial raised, with the first message."""
+        failed: dict[str, list[TrialResult]] = {}
+        sound: set[str] = set()
+        for result in self.results:
+            parts = [node.extractor for node in result.spec.nodes]
+            used = {name_of(part) for part in (*parts, result.spec.concatenation, result.spec.classifier)}
+            if result.outcome in (Outcome.FAILED, Outcome.LOST):
+                for name in used:
+                    failed.setdefault(name, []).append(result)
+            elif result.outcome in (Outcome.FINISHED, Outcome.HOPELESS):
+                sound |= used
+        for name in sorted(failed.keys() - sound):
+            first = failed[name][0]
+            self.observer(Warned(f"component '{name}' failed in every trial; the first: {first.message}"))
 
     def _loss(self, result: TrialResult) -> float:
         return -result.score if larger_is_better(self.metric) else result.score

@@ -11,6 +11,12 @@ import pandas as pd
 from autoflow.errors import MachineError, UsageError
 
 
+def check_output(output: Path) -> None:
+    """Raises UsageError where the name of a file says no known format."""
+    if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise UsageError(f"{output}: the output must end in .csv, .csv.gz or .parquet.")
+
+
 def write_table(table: pd.DataFrame, output: Path | None) -> None:
     """Writes a table without its index.
 
@@ -26,8 +32,7 @@ def write_table(table: pd.DataFrame, output: Path | None) -> None:
     if output is None:
         table.to_csv(sys.stdout, index=False, lineterminator="\n")
         return
-    if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
-        raise UsageError(f"{output}: the output must end in .csv, .csv.gz or .parquet.")
+    check_output(output)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         if output.suffix == ".parquet":

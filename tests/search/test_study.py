@@ -9,7 +9,7 @@ from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.errors import NoModelError
-from autoflow.search.events import TrialEnded
+from autoflow.search.events import TrialEnded, Warned
 from autoflow.search.ledger import Ledger
 from autoflow.search.portfolio import recipes
 from autoflow.search.sampler import Sampler
@@ -91,7 +91,7 @@ def study_in(
         sampler=Sampler(PROFILE, 0),
         ledger=ledger,
         budget=Budget(seconds),
-        costs=FinishCosts(1.0, 0.3),
+        costs=FinishCosts(1.0, 0.0, 0.3),
         metric="log_loss",
         seed=0,
         max_trials=max_trials,
@@ -171,12 +171,41 @@ def test_a_lost_worker_costs_one_retry(tmp_path):
 
 
 def test_a_search_leaves_the_time_that_finishing_needs(tmp_path):
-    study = study_in(tmp_path / "run", FakePool(scored), seconds=2.0, max_trials=None)
-    study.costs = FinishCosts(1.9, 0.0)
+    told = []
+    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None)
+    study.costs = FinishCosts(3.9, 0.0, 0.0)
+    study.nearly_over = lambda: told.append(True)
     study.run()
     study.ledger.close()
-    assert study.results == []
-    assert study.budget.remaining() > 1.0
+    assert study.budget.remaining() > 3.5
+    assert told == [True]
+
+
+def test_the_baseline_is_tried_however_short_the_time(tmp_path):
+    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None)
+    study.costs = FinishCosts(6.0, 0.0, 1.0)
+    study.run()
+    study.ledger.close()
+    assert [result.number for result in study.results] == [0]
+
+
+def test_a_component_that_fails_in_every_trial_is_named(tmp_path):
+    def answer(job):
+        names = {entry["component"] for entry in job.spec.to_json()["feature_extraction"]}
+        if "one_hot" in names:
+            return TrialResult(job.number, job.spec, Outcome.FAILED, message="ValueError: no luck")
+        return scored(job)
+
+    warned = []
+    study = study_in(
+        tmp_path / "run",
+        FakePool(answer),
+        observer=lambda event: warned.append(event.text) if isinstance(event, Warned) else None,
+    )
+    study.run()
+    study.ledger.close()
+    assert any("'one_hot' failed in every trial" in text and "no luck" in text for text in warned)
+    assert not any("'plain_concat'" in text for text in warned)
 
 
 def test_a_wish_to_stop_ends_the_search_after_the_trials_that_are_done(tmp_path):

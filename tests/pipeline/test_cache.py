@@ -1,0 +1,88 @@
+"""Prepared features are computed once per content and shared."""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoflow.components.base import FeatureExtractor
+from autoflow.components.discovery import discover
+from autoflow.components.registry import Role, lookup
+from autoflow.data.dataset import load_dataset
+from autoflow.data.schema import ColumnKind
+from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.pipeline.spec import Node
+
+fits = []
+
+
+@dataclass(frozen=True)
+class Counting(FeatureExtractor):
+    """Standardises, and remembers on which rows it was fitted."""
+
+    accepts = frozenset({ColumnKind.NUMERIC})
+    power: int = 1
+
+    @classmethod
+    def sample(cls, hp, profile):
+        return cls()
+
+    def fit(self, values, *, seed):
+        fits.append(values.copy())
+        return lookup(Role.FEATURE_EXTRACTION, "standardized")().fit(values**self.power, seed=seed)
+
+
+@pytest.fixture
+def data():
+    discover()
+    fits.clear()
+    frame = pd.DataFrame(
+        {"x": np.linspace(0, 1, 60) ** 2, "z": np.linspace(3, 1, 60), "label": ["a", "b"] * 30}
+    )
+    dataset = load_dataset(frame)[0]
+    return FoldData("fold/0", dataset.rows(np.arange(40)), dataset.rows(np.arange(40, 60)))
+
+
+NODE = Node("numeric", ("x", "z"), Counting())
+
+
+def test_workers_of_one_machine_prepare_a_node_once(tmp_path, data):
+    workers = [PreparedCache(tmp_path / "cache") for _ in range(4)]
+    results = []
+    threads = [threading.Thread(target=lambda w=w: results.append(w.prepare(NODE, data, 0))) for w in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fits) == 1
+    assert all(np.array_equal(result.train, results[0].train) for result in results)
+    assert all(np.array_equal(result.validation, results[0].validation) for result in results)
+
+
+def test_every_fitted_step_sees_training_rows_only(tmp_path, data):
+    PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
+    assert np.array_equal(fits[0], data.train.matrix(("x", "z")))
+
+
+def test_other_content_is_prepared_anew(tmp_path, data):
+    cache = PreparedCache(tmp_path / "cache")
+    cache.prepare(NODE, data, 0)
+    cache.prepare(NODE, FoldData("fold/1", data.train, data.validation), 0)
+    cache.prepare(Node("numeric", ("x",), Counting()), data, 0)
+    cache.prepare(Node("numeric", ("x", "z"), Counting(power=3)), data, 0)
+    assert len(fits) == 4
+
+
+def test_a_half_written_entry_is_not_taken_for_a_whole_one(tmp_path, data):
+    PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
+    (extractor,) = (tmp_path / "cache").glob("*.extractor")
+    extractor.rename(extractor.with_suffix(".partial"))  # as a kill before the last rename leaves it
+    PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
+    assert len(fits) == 2
+
+
+def test_the_folder_is_private(tmp_path, data):
+    PreparedCache(tmp_path / "cache")
+    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
