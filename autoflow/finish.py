@@ -35,6 +35,10 @@ _LEAST_VERIFY_SECONDS = 15.0
 _UNSEEN = "\u2047 never seen"
 
 
+class NotFittedError(Exception):
+    """A plan cannot be carried out in the time that is left."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A trial in the exported model and its share in the mean of probabilities."""
@@ -151,7 +155,7 @@ class Finisher:
                 self.observer(Stage("exporting and verifying the model"))
                 scores = {"validation": self._scores(members)}
                 export = self._export(model, members, scores, refitted=refitted)
-            except DamagedTrialError as error:
+            except (DamagedTrialError, NotFittedError) as error:
                 trouble = str(error)
             except AutoFlowError:
                 raise
@@ -209,6 +213,9 @@ class Finisher:
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:
         """Returns the members fitted on all rows, or as they were scored where the time is short."""
         refits = {} if self.should_stop() else self._refit(members)
+        if len(members) > 1 and len(self.experiment.folds) > 1 and len(refits) < len(members):
+            # all folds of several trials would be slow to serve and to export
+            raise NotFittedError("its members could not be fitted on all rows in time")
         pipelines: list[FittedPipeline] = []
         weights: list[float] = []
         for member in members:

@@ -15,6 +15,7 @@ from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
+from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
 from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
@@ -27,6 +28,9 @@ _LARGEST_REFIT_SHARE = 0.25
 _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LEAST_FINISH_SECONDS = 4.0
+_USUAL_SHARE = 0.7
+_UNKNOWN_NETWORK_SECONDS = 8.0
+_ASKED_TO_FIT = 3
 
 MAX_MEMBERS = 5
 """Members of an ensemble at most: each costs serving time and a fit on all rows."""
@@ -158,38 +162,59 @@ class Study:
             elif self.max_trials is not None and num_begun >= self.max_trials:
                 return
             else:
-                job = self._new_job(worker, max(seconds, _SHORTEST_TRIAL_SECONDS))
+                proposal = self._propose(worker, seconds)
+                if proposal is None:
+                    continue
+                job = self._new_job(proposal, max(seconds, _SHORTEST_TRIAL_SECONDS))
             self._tries[job.number] = self._tries.get(job.number, 0) + 1
             self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
             self.observer(TrialStarted(job))
 
-    def _new_job(self, worker: int, seconds: float) -> TrialJob:
-        number, proposal = self._next_number, self._propose(worker)
+    def _new_job(self, proposal: Proposal, seconds: float) -> TrialJob:
+        number = self._next_number
         self._next_number += 1
         self._proposals[number] = proposal
         return TrialJob(
             number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss()
         )
 
-    def _propose(self, worker: int) -> Proposal:
-        """Returns the next recipe, one that suits the worker's imports where workers differ, or asks TPE.
+    def _propose(self, worker: int, seconds: float) -> Proposal | None:
+        """Returns the next recipe or one from TPE; None where what is left to try would not end in time.
 
-        TensorFlow takes seconds to import, so one worker imports it and then prefers networks.
+        TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
         """
+        fitting = [each for each in self._pending if self._usual_seconds(each.spec) <= seconds]
+        if not fitting and self._pending and self._next_number > 0:
+            return None
         if not self._pending:
-            return self.sampler.ask(self._next_number)
+            for _ in range(_ASKED_TO_FIT):
+                proposal = self.sampler.ask(self._next_number)
+                if self._usual_seconds(proposal.spec) <= seconds:
+                    return proposal
+                self.sampler.tell(proposal, None)
+            return None
         knows = self.pool.knows_tensorflow(worker)
         others = {
             self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker
         }
-        proposal = self._pending[0]
+        proposal = fitting[0] if fitting else self._pending[0]
         if self._next_number > 0 and others and others != {knows} and (knows or True in others):
             suiting = (
-                each for each in self._pending if isinstance(each.spec.classifier, NeuralClassifier) == knows
+                each for each in fitting if isinstance(each.spec.classifier, NeuralClassifier) == knows
             )
             proposal = next(suiting, proposal)
         self._pending.remove(proposal)
         return proposal
+
+    def _usual_seconds(self, spec: PipelineSpec) -> float:
+        """Returns what a trial with this classifier takes at least, judged by those before; 0 if unknown."""
+        kind = type(spec.classifier)
+        alike = [each.seconds for each in self.results if type(each.spec.classifier) is kind]
+        if not alike and isinstance(spec.classifier, NeuralClassifier):
+            alike = [
+                each.seconds for each in self.results if isinstance(each.spec.classifier, NeuralClassifier)
+            ] or [_UNKNOWN_NETWORK_SECONDS]
+        return _USUAL_SHARE * min(alike, default=0.0)
 
     def _take(self, result: TrialResult) -> None:
         if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
