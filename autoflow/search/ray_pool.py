@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from autoflow.search.trial import Outcome, TrialJob, TrialResult
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
+_REACH_SECONDS = 5.0
 
 
 class RayWorker:
@@ -283,6 +285,8 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    if address is not None:
+        _check_reachable(address)
     before = set(psutil.Process().children(recursive=True))
     started = False
     try:
@@ -313,6 +317,19 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
         )
     after = set(psutil.Process().children(recursive=True)) - before
     return Cluster(started, cores, tuple((process.pid, process.create_time()) for process in after))
+
+
+def _check_reachable(address: str) -> None:
+    """Raises MachineError where nothing listens: Ray would wait a minute and then end this process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except OSError as error:
+        raise MachineError(
+            f"no Ray cluster answers at {address} ({error.strerror or error}); check --ray-address"
+        ) from error
 
 
 def stop_ray(cluster: Cluster) -> None:

@@ -118,7 +118,7 @@ def test_two_runs_never_share_a_folder(table, tmp_path):
 def test_the_same_seed_gives_the_same_leaderboard(tmp_path):
     boards = []
     for name in ("first", "second"):
-        options = ("--max-trials", 5, "--workers", 1, "--seed", 7, "--output", tmp_path / name)
+        options = ("--max-trials", 4, "--workers", 1, "--seed", 7, "--output", tmp_path / name)
         assert_plain(autoflow("fit", PENGUINS, *options), 0)
         boards.append(pd.read_csv(tmp_path / name / "leaderboard.csv").drop(columns="seconds"))
     pd.testing.assert_frame_equal(boards[0], boards[1])

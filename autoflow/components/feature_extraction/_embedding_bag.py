@@ -18,7 +18,7 @@ SPREAD = 0.1
 
 
 def embedding_bag(
-    lengths: Sequence[int], sizes: Sequence[int], dimensions: int, dropout: float
+    lengths: Sequence[int], weights: Sequence[np.ndarray], dimensions: int, dropout: float
 ) -> keras.layers.Layer:
     """Returns a layer from numbers `int32[B, sum(lengths)]` to `float32[B, len(lengths) * dimensions]`.
 
@@ -28,7 +28,7 @@ def embedding_bag(
         dimensions: width of a vector.
         dropout: share of the numbers left out in training.
     """
-    return _layer_class()(tuple(lengths), tuple(sizes), dimensions, dropout)
+    return _layer_class()(tuple(lengths), list(weights), dimensions, dropout)
 
 
 @cache
@@ -39,10 +39,12 @@ def _layer_class() -> type[keras.layers.Layer]:
 
     class EmbeddingBag(keras.layers.Layer):
         def __init__(
-            self, lengths: tuple[int, ...], sizes: tuple[int, ...], dimensions: int, dropout: float
+            self, lengths: tuple[int, ...], weights: list[np.ndarray], dimensions: int, dropout: float
         ) -> None:
             super().__init__()
             self.num_bags, self.dimensions, self.dropout = len(lengths), dimensions, dropout
+            sizes = [len(w) for w in weights]
+            self.importances = np.concatenate([*weights, [0.0]]).astype(np.float32)
             starts = np.cumsum(sizes) - sizes
             self.bag_of_place = np.repeat(np.arange(len(lengths)), lengths)
             self.first_of_place = np.repeat(starts, lengths).astype(np.int32)
@@ -68,8 +70,11 @@ def _layer_class() -> type[keras.layers.Layer]:
             num_bags = tf.shape(numbers, out_type=tf.int64)[0] * self.num_bags
             # a gradient for the vectors in use only: the table is large and a batch touches little of it
             used, flat = tf.unique(flat)
-            vectors = tf.gather(self.table.value, used)
-            total = tf.sparse.segment_sqrt_n(vectors, flat, bags, num_segments=num_bags)
+            weights = tf.gather(tf.constant(self.importances), used)
+            vectors = tf.gather(self.table.value, used) * weights[:, tf.newaxis]
+            total = tf.sparse.segment_sum(vectors, flat, bags, num_segments=num_bags)
+            lengths = tf.math.unsorted_segment_sum(tf.gather(weights**2, flat), bags, num_bags)
+            total *= tf.math.rsqrt(lengths + 1e-6)[:, tf.newaxis]
             return tf.reshape(total, [-1, self.num_bags * self.dimensions])
 
     return EmbeddingBag

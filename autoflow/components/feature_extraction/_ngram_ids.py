@@ -38,6 +38,7 @@ class NgramIds:
     tokens: Tokens
     sizes: tuple[int, int]
     keys: np.ndarray
+    idf: np.ndarray
     length: int
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
@@ -139,4 +140,6 @@ def learn_ids(
     lengths = np.bincount(rows[chosen[codes]], minlength=len(texts))
     wanted = int(np.ceil(np.quantile(lengths, LENGTH_SHARE))) if len(texts) else 1
     keys = np.sort(distinct[chosen]).astype(np.int64)
-    return NgramIds(tokens, sizes, keys, int(np.clip(wanted, 1, max_length)))
+    idf = np.log((1 + len(texts)) / (1 + counts[chosen])) + 1
+    idf = idf[np.argsort(distinct[chosen])].astype(np.float32)
+    return NgramIds(tokens, sizes, keys, idf, int(np.clip(wanted, 1, max_length)))
