@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoflow import metrics
+from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
 from autoflow.errors import AutoFlowError, NoModelError
@@ -23,7 +24,7 @@ from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
-from autoflow.search.study import Study
+from autoflow.search.study import MAX_NETWORKS_AS_FOLDS, Study
 from autoflow.search.trial import TrialJob, TrialResult
 
 _CANDIDATES = 25
@@ -54,7 +55,8 @@ class FinishedModel:
     Args:
         folder: its version folder.
         members: the trials that it averages, the heaviest first; often one.
-        refitted: whether they were fitted on all rows; otherwise some are what the trials scored.
+        refitted: whether they were fitted on all rows (networks of few rows are the mean of all folds);
+            otherwise some are what the trials scored.
         scores: figures by set of rows, as in the manifest.
         verification: what a clean process found.
         num_bytes: size of the version folder.
@@ -212,8 +214,9 @@ class Finisher:
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:
         """Returns the members fitted on all rows, or as they were scored where the time is short."""
-        refits = {} if self.should_stop() else self._refit(members)
-        if len(members) > 1 and len(self.experiment.folds) > 1 and len(refits) < len(members):
+        again = [member for member in members if not self._better_as_folds(member, members)]
+        refits = {} if self.should_stop() else self._refit(again)
+        if len(members) > 1 and len(self.experiment.folds) > 1 and len(refits) < len(again):
             # all folds of several trials would be slow to serve and to export
             raise NotFittedError("its members could not be fitted on all rows in time")
         pipelines: list[FittedPipeline] = []
@@ -224,9 +227,22 @@ class Finisher:
             parts = parts or load_pipelines(self.study.ledger.artifact(number))
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)
-        return WeightedPipelines(tuple(pipelines), tuple(weights)), len(refits) == len(members)
+        return WeightedPipelines(tuple(pipelines), tuple(weights)), len(refits) == len(again)
 
-    def _refit(self, members: tuple[Member, ...]) -> Mapping[int, FittedPipeline]:
+    def _better_as_folds(self, member: Member, members: tuple[Member, ...]) -> bool:
+        """Tells whether the mean of a trial's folds should be exported in place of one fit on all rows.
+
+        Networks of few rows vary from fit to fit, and a fit on all rows has no rows left to stop it: the
+        mean of the five that were scored was the better model (log-loss 0.450 and not 0.464 on 800 rows).
+        """
+        num_folds = len(self.experiment.folds)
+        if num_folds == 1 or not isinstance(member.trial.spec.classifier, NeuralClassifier):
+            return False
+        networks = sum(isinstance(each.trial.spec.classifier, NeuralClassifier) for each in members)
+        seconds = self.study.costs.export_seconds([each.trial for each in members])
+        return networks <= MAX_NETWORKS_AS_FOLDS and self.study.budget.remaining() > seconds
+
+    def _refit(self, members: Sequence[Member]) -> Mapping[int, FittedPipeline]:
         """Returns the pipelines that could be fitted on all rows in time, by the number of their trial."""
         seconds = self.study.budget.remaining() - self.study.costs.fixed_seconds
         factor, jobs, planned = self.study.costs.refit_factor, [], 0.0

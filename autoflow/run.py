@@ -204,7 +204,9 @@ class _Session:
             sampler=Sampler(profile, self.settings.seed),
             ledger=self.ledger,
             budget=self.budget,
-            costs=FinishCosts(fixed, MEMBER_SECONDS, self.experiment.refit_factor),
+            costs=FinishCosts(
+                fixed, MEMBER_SECONDS, self.experiment.refit_factor, len(self.experiment.folds)
+            ),
             metric=self.settings.metric,
             seed=self.settings.seed,
             max_trials=self.settings.max_trials,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
@@ -34,6 +34,8 @@ _ASKED_TO_FIT = 3
 
 MAX_MEMBERS = 5
 """Members of an ensemble at most: each costs serving time and a fit on all rows."""
+MAX_NETWORKS_AS_FOLDS = 2
+"""Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,21 @@ class FinishCosts:
 
     Args:
         fixed_seconds: exporting, verifying, reporting a single model.
-        member_seconds: the same for each further member of an ensemble.
+        member_seconds: the same for each further pipeline of an ensemble.
         refit_factor: seconds of a refit on all rows for each second that the trial took.
+        network_pipelines: pipelines that a network brings as a member: under cross-validation its folds.
     """
 
     fixed_seconds: float
     member_seconds: float
     refit_factor: float
+    network_pipelines: int = 1
+
+    def export_seconds(self, trials: Sequence[TrialResult]) -> float:
+        """Returns what exporting an ensemble of some trials takes."""
+        networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
+        pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.network_pipelines - 1)
+        return self.fixed_seconds + self.member_seconds * max(0, pipelines - 1)
 
     def affordable_members(self, seconds: float) -> int:
         """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""
@@ -245,8 +255,7 @@ class Study:
         seconds = [self.costs.refit_factor * result.seconds for result in best]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
         most = max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
-        members = self.costs.member_seconds * max(0, len(best) - 1)
-        return self.costs.fixed_seconds + members + min(refits, most)
+        return self.costs.export_seconds(best) + min(refits, most)
 
     def _hopeless_loss(self) -> float:
         """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.

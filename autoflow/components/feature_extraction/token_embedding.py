@@ -150,5 +150,5 @@ class FittedTokenEmbedding(FittedExtractor):
         """Returns the vectors and their mean."""
         bags = [ids for column in self.columns for ids in column]
         return embedding_bag(
-            [ids.length for ids in bags], [len(ids.keys) for ids in bags], self.dimensions, self.dropout
+            [ids.length for ids in bags], [ids.idf for ids in bags], self.dimensions, self.dropout
         )
