@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -307,7 +307,7 @@ def _show_scores(console: Console, scores: Any, where: str) -> None:
         _show_table(console, ("true \\ predicted", *classes), rows)
 
 
-def _show_table(console: Console, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2), header_style="bold")

@@ -24,9 +24,9 @@ class Role(StrEnum):
 
 
 _BASES: dict[Role, type[Component]] = {
-    Role.FEATURE_EXTRACTION: FeatureExtractor,
-    Role.CONCATENATION: Concatenation,
-    Role.CLASSIFICATION: Classifier,
+    Role.FEATURE_EXTRACTION: FeatureExtractor,  # type: ignore[type-abstract]
+    Role.CONCATENATION: Concatenation,  # type: ignore[type-abstract]
+    Role.CLASSIFICATION: Classifier,  # type: ignore[type-abstract]
 }
 _components: dict[Role, dict[str, type[Component]]] = {role: {} for role in Role}
 

@@ -154,7 +154,7 @@ class WeightedPipelines:
             np.float32(weight) * member.predict_probabilities(raw)
             for weight, member in zip(self.weights, self.members, strict=True)
         ]
-        return np.sum(parts, axis=0, dtype=np.float32)
+        return np.asarray(np.sum(parts, axis=0), np.float32)
 
     def module(self) -> tf.Module:
         """Returns the mean as a `tf.Module`; see `FittedPipeline.module`."""

@@ -7,6 +7,7 @@ replaced. Retries are decided by the study, never by Ray.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import socket
@@ -297,13 +298,13 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
                         address="local",  # a stale or foreign cluster on this machine is none of ours
                         num_cpus=num_cpus,
                         include_dashboard=False,
-                        logging_level="ERROR",
+                        logging_level=logging.ERROR,
                         log_to_driver=False,
                         object_store_memory=_object_store_bytes(),
                         _node_ip_address="127.0.0.1",
                     )
                 else:
-                    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+                    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             started = True
     except Exception as error:
         place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"

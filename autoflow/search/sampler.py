@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autoflow.data.schema import DataProfile
 from autoflow.pipeline.spec import PipelineSpec
@@ -152,7 +152,7 @@ def _suggest(trial: optuna.trial.Trial) -> Choose:
         name = declared.name
         match distribution:
             case CategoricalDistribution():
-                return trial.suggest_categorical(name, distribution.choices)
+                return cast(Value, trial.suggest_categorical(name, distribution.choices))
             case IntDistribution():
                 return trial.suggest_int(
                     name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
