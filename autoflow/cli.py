@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import logging
 import os
 import sys
 import traceback
@@ -19,6 +19,7 @@ from autoflow.errors import AutoFlowError, RunInterrupted
 
 if TYPE_CHECKING:
     from autoflow.run import RunReport
+    from autoflow.serving.predictor import Predictor
 
 app = typer.Typer(
     name="autoflow",
@@ -40,6 +41,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an e
 
 def main() -> None:
     """Entry point of the `autoflow` command."""
+    logging.getLogger("autoflow").addHandler(logging.NullHandler())  # the commands print what matters
     app()
 
 
@@ -107,7 +109,6 @@ def fit(
     """Search for the best model of a labelled table and export it."""
     from autoflow.budget import Budget, parse_duration
     from autoflow.components.discovery import ComponentFile
-    from autoflow.data.reading import read_table
     from autoflow.report.live import LiveView
     from autoflow.run import RunSettings, default_output, execute
     from autoflow.serving.predictor import load
@@ -124,10 +125,9 @@ def fit(
         component_files=tuple(ComponentFile.read(path) for path in components or []),
         encoding=encoding,
         source=str(data),
+        test=test,
     )
     budget = Budget.since_process_start(settings.seconds)
-    if test is not None:
-        read_table(test, encoding=encoding)  # a wrong file should not wait for the end of the search
     console = Console(highlight=False)
     view = LiveView(console, Console(stderr=True, highlight=False), budget=budget, metric=metric, quiet=quiet)
     with view:
@@ -162,10 +162,7 @@ def predict(
         check_output(output)
     predictor = load(model)
     table = predictor.predict_table(data, encoding=encoding)
-    for warning in predictor.warnings_:
-        Console(stderr=True).print(
-            f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True, highlight=False
-        )
+    _show_warnings(predictor)
     write_table(table, output)
     if output is not None:
         Console(highlight=False).print(f"{len(table)} rows written to {escape(str(output))}", soft_wrap=True)
@@ -186,7 +183,9 @@ def evaluate(
 
     from autoflow.serving.predictor import load
 
-    scores = load(model).evaluate(data, encoding=encoding).to_json()
+    predictor = load(model)
+    scores = predictor.evaluate(data, encoding=encoding).to_json()
+    _show_warnings(predictor)
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
     else:
@@ -245,6 +244,12 @@ def components(
         for parameter in entry.hyperparameters:
             console.print(f"    {escape(parameter)}", soft_wrap=True)
     return 0
+
+
+def _show_warnings(predictor: Predictor) -> None:
+    console = Console(stderr=True, highlight=False)
+    for warning in predictor.warnings_:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
 def _show_report(console: Console, report: RunReport) -> None:
@@ -319,5 +324,4 @@ def _show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        main()
+    main()

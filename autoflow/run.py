@@ -19,7 +19,9 @@ import psutil
 
 from autoflow.budget import Budget, format_duration
 from autoflow.components.discovery import ComponentFile, discover
-from autoflow.data.dataset import Dataset, load_dataset
+from autoflow.data.dataset import Dataset, features_for, load_dataset
+from autoflow.data.labels import labels_of
+from autoflow.data.reading import read_table
 from autoflow.data.schema import Schema
 from autoflow.data.split import describe_folds, make_folds
 from autoflow.errors import MachineError, NoModelError, RunInterrupted, UsageError
@@ -69,6 +71,7 @@ class RunSettings:
         component_files: the user's own components.
         encoding: of text files; None to find it.
         source: name of the table for messages and manifest.
+        test: labelled table that the model will be scored on, checked before the search; None for none.
     """
 
     output: Path
@@ -82,6 +85,7 @@ class RunSettings:
     component_files: tuple[ComponentFile, ...] = ()
     encoding: str | None = None
     source: str = "data"
+    test: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,10 @@ def execute(
     keys = dataset.feature_keys()
     folds = make_folds(dataset.labels, feature_keys=keys, seed=settings.seed)
     observer(DataReady(dataset, notes, warnings, describe_folds(folds, feature_keys=keys)))
+    if settings.test is not None:  # a wrong table should not wait for the end of the search
+        table = read_table(settings.test, encoding=settings.encoding)
+        features_for(dataset.schema.columns, table)
+        labels_of(table, dataset.schema)
     experiment = Experiment(dataset, folds, settings.metric, settings.seed)
     used = 0.0
     with contextlib.ExitStack() as stack:
@@ -147,7 +155,12 @@ def execute(
         signal_number = 0
         if results:
             used = max(entry.elapsed for entry in ledger.entries())
-            observer(Resumed(len(results), used))
+            rows = leaderboard(results, settings.metric)
+            best = next(
+                (result for result in results if rows[0].rank and result.number == rows[0].trial), None
+            )
+            num_finished = sum(result.finished for result in results)
+            observer(Resumed(num_finished, len(results) - num_finished, used, best))
         if earlier is not None and _asks_no_more(settings, (ledger.setting("model") or {}).get("asked")):
             observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
             model = earlier
@@ -230,7 +243,7 @@ class _Session:
         from autoflow.finish import Finisher, remember
 
         if interruption.requested():
-            self.observer(Stage("interrupted: finishing with the best so far"))
+            self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
         stays = earlier is not None and (
             interruption.requested() or (study.num_new == 0 and earlier.refitted)
         )

@@ -143,4 +143,4 @@ def _near_files(path: Path) -> str:
         names = [file.name for file in sorted(path.parent.iterdir()) if file.suffix in _TABLE_SUFFIXES]
     except OSError:
         return f" (the folder {path.parent} does not exist either)"
-    return f"; {near_names(path.name, names).rstrip('?')}?" if names else ""
+    return f"; {near_names(path.name, names)}" if names else ""

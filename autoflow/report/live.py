@@ -78,6 +78,7 @@ class LiveView:
         match event:
             case Stage(text):
                 self._stage = text
+                self._running.clear()
                 if self._live is None:
                     self._say(text)
             case Notice(text):
@@ -86,17 +87,22 @@ class LiveView:
                 self._warn(text)
             case DataReady():
                 self._show_data(event)
-            case Resumed(num_trials, seconds_used):
-                self._used_before = seconds_used
-                used = format_duration(seconds_used)
-                self._say(
-                    f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used"
-                )
+            case Resumed():
+                self._show_resumed(event)
             case TrialStarted(job):
                 self._running[job.number] = (job, time.monotonic())
                 self._stage = "searching"
             case TrialEnded():
                 self._show_trial(event)
+
+    def _show_resumed(self, event: Resumed) -> None:
+        self._used_before = event.seconds_used
+        self._num_finished, self._num_failed = event.num_finished, event.num_failed
+        if event.best is not None:
+            self._improvements.append((event.seconds_used, event.best))
+        used = format_duration(event.seconds_used)
+        num_trials = event.num_finished + event.num_failed
+        self._say(f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used")
 
     def _show_data(self, event: DataReady) -> None:
         dataset, schema = event.dataset, event.dataset.schema
@@ -140,12 +146,12 @@ class LiveView:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(Text(text), soft_wrap=not self._console.is_terminal)
 
     def _warn(self, text: str) -> None:
         # above a live view there is one screen only
         console = self._warnings if self._live is None else self._console
-        console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+        console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=not console.is_terminal)
 
     def _render(self) -> RenderableType:
         elapsed, seconds = self._elapsed(), self._budget.seconds
@@ -175,10 +181,11 @@ class LiveView:
         return Group(*parts)
 
     def _improvement_table(self) -> Table:
-        table = Table(box=None, padding=(0, 2), header_style="bold")
-        table.add_column("at", justify="right")
-        table.add_column(f"best {self._metric}", justify="right")
-        table.add_column("made of", overflow="ellipsis", no_wrap=True)
+        table = Table(box=None, padding=(0, 2), header_style="bold", expand=True)
+        score = f"best {self._metric}"
+        table.add_column("at", justify="right", no_wrap=True, width=7)
+        table.add_column(score, justify="right", no_wrap=True, width=len(score))
+        table.add_column("made of", overflow="ellipsis", no_wrap=True, ratio=1)
         for at, result in self._improvements[-_SHOWN_IMPROVEMENTS:]:
             table.add_row(format_duration(at), f"{result.score:.4f}", escape(str(result.spec)))
         return table

@@ -38,12 +38,16 @@ class Resumed:
     """An earlier session's trials were found.
 
     Args:
-        num_trials: how many.
+        num_finished: trials with a score.
+        num_failed: trials without one.
         seconds_used: budget that they used.
+        best: the best of them, or None.
     """
 
-    num_trials: int
+    num_finished: int
+    num_failed: int
     seconds_used: float
+    best: TrialResult | None
 
 
 @dataclass(frozen=True)

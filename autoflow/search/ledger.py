@@ -220,6 +220,11 @@ class Ledger:
             self.remember("run", wanted)
             return
         for key, value in wanted.items():
+            if key == "data" and stored.get(key) != value:
+                raise UsageError(
+                    f"{self.folder} belongs to another run: its data was another table, or this one has "
+                    "changed since. Name another folder with --output."
+                )
             if stored.get(key) != value:
                 raise UsageError(
                     f"{self.folder} belongs to another run: its {key} was {_shown(stored.get(key))}, "

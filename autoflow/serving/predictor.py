@@ -17,7 +17,7 @@ import pandas as pd
 
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column
-from autoflow.errors import NoModelError
+from autoflow.errors import DataError, NoModelError
 from autoflow.manifest import Manifest, changed_files, read_manifest, versions_in
 from autoflow.metrics import Scores, evaluate_probabilities
 from autoflow.serving.rows import labelled_rows, open_table, raw_rows
@@ -170,15 +170,28 @@ class Predictor:
         """
         table = open_table(data, encoding)
         positions, labels = labelled_rows(self.manifest.schema, table)
+        if not (labels >= 0).any():
+            known = _shortened(self.manifest.schema.classes)
+            raise DataError(
+                f"{table.name}: none of the labels in {self.label!r} is a class of this model ({known}); "
+                "name the table that belongs to it"
+            )
         probabilities = self._predict(table)[positions]
+        unknown = int((labels < 0).sum())
+        if unknown:
+            self._warn((f"{table.name}: {unknown} labels are no class of this model and count as wrong.",))
         return evaluate_probabilities(labels, probabilities, self.manifest.schema.classes)
 
     def _predict(self, table: RawTable) -> np.ndarray:
         rows = raw_rows(self.manifest.schema, table)
-        self._warnings = rows.warnings
-        for warning in rows.warnings:
-            _log.warning("%s", warning)
+        self._warnings = ()
+        self._warn(rows.warnings)
         return self.predict_raw(rows.values)
+
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        self._warnings += warnings
+        for warning in warnings:
+            _log.warning("%s", warning)
 
     def __repr__(self) -> str:
         schema = self.manifest.schema

@@ -59,9 +59,12 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
         read = column_values(column, values[column.name])
         unreadable = num_unreadable(column, table.columns[column.name], read)
         if unreadable:
+            thing = _THINGS.get(column.kind, column.kind.value)
+            if column.number_format:
+                thing += f" as the training rows wrote them ({column.number_format})"
             warnings.append(
                 f"{table.name}: column '{column.name}': {unreadable} of {table.num_rows} cells hold no "
-                f"{_THINGS.get(column.kind, column.kind.value)} and count as missing."
+                f"{thing} and count as missing."
             )
     return RawRows(values, tuple(warnings))
 
