@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
@@ -128,6 +128,14 @@ class FittedExtractor(ABC):
     def layer_widths(self) -> tuple[int, ...]:
         """As `widths`, after the trainable layer."""
         return self.widths
+
+    @property
+    def layer_key(self) -> Hashable | None:
+        """A value that is equal for two extractors of this type only if their layers are alike.
+
+        Optional: with it, a network that was compiled for one fold of the rows serves the next.
+        """
+        return None
 
 
 # --- concatenation -----------------------------------------------------------------------------------

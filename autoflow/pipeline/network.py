@@ -21,6 +21,29 @@ PREDICT_ROWS = 8192
 """Rows of one call; bounds the memory of activations."""
 
 
+class LoadedModel:
+    """A Keras model that several networks of one shape use in turn, and whose weights it holds.
+
+    Args:
+        model: from prepared blocks to logits.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self._weights: tuple[np.ndarray, ...] | None = None
+
+    def with_weights(self, weights: tuple[np.ndarray, ...]) -> keras.Model:
+        """Returns the model with these weights, which it may hold already."""
+        if self._weights is not weights:
+            self.model.set_weights(list(weights))
+            self._weights = weights
+        return self.model
+
+    def forget(self) -> None:
+        """Says that somebody is going to change the weights."""
+        self._weights = None
+
+
 @dataclass(frozen=True, eq=False)
 class FittedNetwork:
     """A trained network as a value: components and weights, so that it pickles without TensorFlow.
@@ -70,19 +93,23 @@ class FittedNetwork:
         return tf.nn.softmax(tf.cast(logits, tf.float32))
 
     def build(self) -> keras.Model:
-        """Returns the Keras model from prepared blocks to logits, with the trained weights; made once."""
-        model: keras.Model | None = self.__dict__.get("_model")
-        if model is None:
+        """Returns a Keras model from prepared blocks to logits that holds the trained weights.
+
+        It may be shared with other networks of the same shape, so use it before another one is built or
+        trained.
+        """
+        loaded: LoadedModel | None = self.__dict__.get("_model")
+        if loaded is None:
             model = network_model(
                 self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=0
             )
-            self.with_model(model)
-        return model
+            loaded = LoadedModel(model)
+            self.with_model(loaded)
+        return loaded.with_weights(self.weights)
 
-    def with_model(self, model: keras.Model) -> FittedNetwork:
-        """Returns this network, which takes over a model of its own shape instead of building one."""
-        model.set_weights(list(self.weights))
-        self.__dict__["_model"] = model
+    def with_model(self, loaded: LoadedModel) -> FittedNetwork:
+        """Returns this network, which uses a model of its own shape instead of building one."""
+        self.__dict__["_model"] = loaded
         return self
 
     def __getstate__(self) -> dict[str, Any]:

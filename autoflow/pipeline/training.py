@@ -1,6 +1,7 @@
 """Trains a network: extractor layers, a concatenation layer and a classifier body, as one Keras model.
 
-What comes out is a value of NumPy arrays, see `network`. What a trial or a search is must not be known here.
+What comes out is a value of NumPy arrays, see `network`; one step is in `steps`. What a trial or a search is
+must not be known here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 
@@ -19,15 +20,11 @@ from autoflow.components.base import (
     HopelessTrial,
     NeuralClassifier,
 )
-from autoflow.pipeline.network import PREDICT_ROWS, FittedNetwork, network_model
-
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
+from autoflow.pipeline.network import FittedNetwork
+from autoflow.pipeline.steps import CompiledNetwork, architecture, compiled
 
 _CALL_SECONDS = 0.25
 """Aim for one call into TensorFlow: the clock is read between calls."""
-_BETA_1, _BETA_2 = 0.9, 0.999
 _DECAY = 0.2
 """Factor on the learning rate when validation log-loss has not improved for half the patience."""
 _FLAT_SHARE = 0.6
@@ -74,35 +71,41 @@ def fit_network(
     Raises:
         HopelessTrial: where `context.report` gives the fit up.
     """
-    import keras
+    import tensorflow as tf
 
-    seed = context.seed % 2**31
-    keras.utils.set_random_seed(seed)
-    dtypes = tuple("int32" if block.dtype.kind == "i" else "float32" for block in train.blocks)
-    model = network_model(
-        tuple(extractors), concatenation, classifier, context.num_classes, dtypes, seed=seed
+    wanted = architecture(
+        extractors, concatenation, classifier, context.num_classes, train.blocks, context.seed
     )
+    network = compiled(wanted)
+    network.restart()
     rows = len(train.labels)
     batch_size = max(1, min(classifier.batch_size, rows // 4))
     held_out = validation if context.iterations is None else None
-    course = _Course(model, classifier, held_out, context, rows // batch_size)
-    take_steps = _steps(model, classifier, train)
-    random = np.random.default_rng(seed)
+    course = _Course(network, classifier, held_out, context, rows // batch_size)
+    blocks, labels = [tf.constant(block) for block in train.blocks], tf.constant(train.labels)
+    random = np.random.default_rng(wanted.seed)
     chunk = 4
     while not course.over:
         # rows beyond the last full batch wait for another epoch: batch statistics of two rows mislead
         order = random.permutation(rows)[: course.steps * batch_size].reshape(course.steps, batch_size)
+        take_steps = partial(network.take_steps, blocks, labels)
         chunk = _run_epoch(take_steps, order.astype(np.int32), course.rates(), chunk, context)
         course.end_epoch()
     weights, best_epoch = course.result()
-    network = FittedNetwork(
-        tuple(extractors), concatenation, classifier, context.num_classes, dtypes, weights, best_epoch
+    fitted = FittedNetwork(
+        wanted.extractors,
+        concatenation,
+        classifier,
+        context.num_classes,
+        wanted.dtypes,
+        weights,
+        best_epoch,
     )
-    return network.with_model(model)
+    return fitted.with_model(network.loaded)
 
 
 def _run_epoch(
-    take_steps: Callable[[np.ndarray, np.ndarray], object],
+    take_steps: Callable[[np.ndarray, np.ndarray], None],
     order: np.ndarray,
     rates: np.ndarray,
     chunk: int,
@@ -125,15 +128,17 @@ class _Course:
 
     def __init__(
         self,
-        model: keras.Model,
+        network: CompiledNetwork,
         classifier: NeuralClassifier,
         held_out: Prepared | None,
         context: FitContext,
         steps: int,
     ) -> None:
-        self.model, self.classifier, self.context = model, classifier, context
+        import tensorflow as tf
+
+        self.network, self.classifier, self.context = network, classifier, context
         self.held_out, self.steps = held_out, steps
-        self.held_out_logits = _logits(model, held_out) if held_out else None
+        self.held_out_blocks = [tf.constant(block) for block in held_out.blocks] if held_out else []
         unwatched = context.iterations or max(1, classifier.max_epochs // 3)
         self.epochs = classifier.max_epochs if held_out else unwatched
         self.epoch = self.best_epoch = 0
@@ -161,9 +166,9 @@ class _Course:
         """
         self.epoch += 1
         self.over = self.epoch >= self.epochs or self.context.out_of_time()
-        if self.held_out is None or self.held_out_logits is None:
+        if self.held_out is None:
             return
-        loss = _log_loss(self.held_out_logits(), self.held_out.labels)
+        loss = _log_loss(self.network.logits(self.held_out_blocks), self.held_out.labels)
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
         self.context.report(self.epoch / self.epochs, self.best_loss)
@@ -172,7 +177,7 @@ class _Course:
             self.over = True
         elif waited == max(1, self.classifier.patience // 2):
             self.factor *= _DECAY
-            self.model.set_weights(list(self.best))
+            self.network.loaded.model.set_weights(list(self.best))
 
     def result(self) -> tuple[tuple[np.ndarray, ...], int]:
         """Returns the best weights and their epoch; raises HopelessTrial where training diverged."""
@@ -184,91 +189,7 @@ class _Course:
         return weights, epoch
 
     def _weights(self) -> tuple[np.ndarray, ...]:
-        return tuple(self.model.get_weights())
-
-
-def _logits(model: keras.Model, rows: Prepared) -> Callable[[], np.ndarray]:
-    """Returns a function that gives the present logits of some rows, `float32[n, num_classes]`."""
-    import tensorflow as tf
-
-    blocks = [tf.constant(block) for block in rows.blocks]
-    predict = tf.function(lambda batch: model(batch, training=False), autograph=False, reduce_retracing=True)
-
-    def logits() -> np.ndarray:
-        parts = [
-            predict([block[start : start + PREDICT_ROWS] for block in blocks])
-            for start in range(0, len(rows.labels), PREDICT_ROWS)
-        ]
-        return np.concatenate([part.numpy() for part in parts])
-
-    return logits
-
-
-def _steps(
-    model: keras.Model, classifier: NeuralClassifier, train: Prepared
-) -> Callable[[np.ndarray, np.ndarray], object]:
-    """Returns a function that takes a step of AdamW for each row of batch indices, with its learning rate.
-
-    The loop over batches is inside TensorFlow and the update is its fused kernel: on small tables that is
-    four times as fast as `keras.Model.fit`, whose data pipeline costs more than the network.
-    """
-    import tensorflow as tf
-
-    blocks = [tf.constant(block) for block in train.blocks]
-    labels = tf.constant(train.labels)
-    variables = [variable.value for variable in model.trainable_variables]
-    slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-    # matrices decay, biases and the scales of normalisation do not
-    decays = [classifier.weight_decay if len(v.shape) > 1 else 0.0 for v in variables]
-    count = tf.Variable(0.0)
-
-    def step(chosen: tf.Tensor, rate: tf.Tensor) -> None:
-        with tf.GradientTape() as tape:
-            logits = model([tf.gather(block, chosen) for block in blocks], training=True)
-            loss = _loss(tf.gather(labels, chosen), logits, classifier.label_smoothing)
-            loss += sum(model.losses)
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), 1.0)
-        time_step = count.assign_add(1.0)
-        for variable, gradient, (mean, square), decay in zip(
-            variables, gradients, slots, decays, strict=True
-        ):
-            if gradient is None:
-                continue
-            if decay > 0:
-                variable.assign_sub(rate * decay * variable)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=tf.pow(_BETA_1, time_step),
-                beta2_power=tf.pow(_BETA_2, time_step),
-                lr=rate,
-                beta1=_BETA_1,
-                beta2=_BETA_2,
-                epsilon=1e-8,
-                grad=tf.convert_to_tensor(gradient),
-            )
-
-    def take_steps(order: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
-        def body(number: tf.Tensor) -> list[tf.Tensor]:
-            step(order[number], rates[number])
-            return [number + 1]
-
-        return tf.while_loop(lambda number: number < tf.shape(order)[0], body, [tf.constant(0)])[0]
-
-    batches = tf.TensorSpec([None, None], tf.int32)
-    return tf.function(take_steps, autograph=False, input_signature=[batches, tf.TensorSpec([None])])
-
-
-def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    import tensorflow as tf
-
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    if smoothing > 0:
-        # the cross-entropy to even shares, without a row of shares for every label
-        even = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
-        losses = (1.0 - smoothing) * losses + smoothing * even
-    return tf.reduce_mean(losses)
+        return tuple(self.network.loaded.model.get_weights())
 
 
 def _log_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
-SPREAD = 0.1
+SPREAD = 0.02
 """Standard deviation of the first vectors."""
 
 

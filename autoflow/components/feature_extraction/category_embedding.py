@@ -78,6 +78,11 @@ class FittedCategoryEmbedding(FittedExtractor):
         """The width of each column's vectors."""
         return self.vector_widths
 
+    @property
+    def layer_key(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of categories and the widths of the vectors."""
+        return tuple(self.slots.sizes.tolist()), self.vector_widths
+
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Returns codes `int32[n, k]`: 0 for missing, 1 for rare and unseen, then the categories."""
         return (self.slots.find(values) - self.slots.offsets[:-1]).astype(np.int32)
