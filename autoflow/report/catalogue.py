@@ -92,11 +92,10 @@ def _declared(component: type[Component], kinds: list[ColumnKind]) -> keras_tune
 
 
 def _range(declared: Any) -> str:
-    values = getattr(declared, "values", None)
-    if values is not None:
-        return "one of " + ", ".join(repr(value) for value in values)
     low, high = getattr(declared, "min_value", None), getattr(declared, "max_value", None)
-    if low is None:
+    if low is not None:
+        scale = " (log)" if declared.sampling == "log" else ""
+        return f"{low:g} to {high:g}{scale}"
+    if isinstance(declared.default, bool):
         return "True or False"
-    scale = " (log)" if declared.sampling == "log" else ""
-    return f"{low:g} to {high:g}{scale}"
+    return "one of " + ", ".join(repr(value) for value in declared.values)
