@@ -35,6 +35,8 @@ def start(table, folder, *options):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # a background job of a shell ignores Ctrl-C, and so would what it starts; a terminal does not
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
