@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from autoflow.finish import FinishedModel
 
-FINISH_SECONDS = 6.0
+FINISH_SECONDS = 7.0
 """Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
 MEMBER_SECONDS = 0.7
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
