@@ -24,7 +24,8 @@ class Mlp(NeuralClassifier):
     et al. 2024).
 
     Args:
-        num_layers: hidden layers, 1 to 5.
+        num_layers: hidden layers, 0 to 5; without any, a linear model on what the extractors learn, which is
+            best for short texts (Joulin et al. 2017).
         num_units: units of each, 16 to 512.
         activation: `"silu"`, `"gelu"`, `"relu"` or `"selu"`.
         normalization: `"batch"`, `"layer"` or `"none"`, before the activation.
@@ -46,7 +47,7 @@ class Mlp(NeuralClassifier):
             weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
             batch_size=batch_size(hp, profile),
             label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),
-            num_layers=hp.Int("num_layers", 1, 4, default=cls.num_layers),
+            num_layers=hp.Int("num_layers", 0, 4, default=cls.num_layers),
             num_units=hp.Int("num_units", 32, 512, sampling="log", default=96 if small else cls.num_units),
             activation=hp.Choice("activation", ["silu", "gelu", "relu", "selu"], default=cls.activation),
             normalization=hp.Choice("normalization", ["batch", "layer", "none"], default=cls.normalization),

@@ -9,73 +9,94 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     import tensorflow as tf
 
-SPREAD = 0.02
-"""Standard deviation of the first vectors."""
+_SPREAD = 0.02
+"""Standard deviation of the first vectors: small, for those of rare n-grams are noise until learned."""
 
 
 def embedding_bag(
-    lengths: Sequence[int], weights: Sequence[np.ndarray], dimensions: int, dropout: float
+    lengths: Sequence[int], importances: Sequence[np.ndarray], dimensions: int, dropout: float
 ) -> keras.layers.Layer:
     """Returns a layer from numbers `int32[B, sum(lengths)]` to `float32[B, len(lengths) * dimensions]`.
 
+    A bag is the sum of its vectors, weighted by their importances and over the length of these weights.
+
     Args:
         lengths: places of each bag; a place with number 0 is empty.
-        sizes: greatest number in each bag; every bag has vectors of its own.
+        importances: for each bag `float32[v]`, where v is its greatest number; every bag has vectors of its
+            own.
         dimensions: width of a vector.
         dropout: share of the numbers left out in training.
     """
-    return _layer_class()(tuple(lengths), list(weights), dimensions, dropout)
+    sizes = np.array([len(part) for part in importances], np.int64)
+    first_vectors = np.repeat(np.cumsum(sizes) - sizes, lengths).astype(np.int32)
+    bags = np.repeat(np.arange(len(lengths)), lengths)
+    flat = np.concatenate([*importances, [0.0]]).astype(np.float32)
+    return _layer_class()(bags, first_vectors, flat, dimensions, dropout)
 
 
 @cache
 def _layer_class() -> type[keras.layers.Layer]:
+    """Returns the class, which needs Keras to be declared."""
     import keras
-    import numpy as np
     import tensorflow as tf
 
     class EmbeddingBag(keras.layers.Layer):
+        """Sums vectors; see `embedding_bag`.
+
+        Args:
+            bags: `int64[places]`, the bag of each place, ascending.
+            first_vectors: `int32[places]`, the vector of number 1 at each place.
+            importances: `float32[v + 1]`, of all vectors; the last is of none.
+            dimensions: width of a vector.
+            dropout: share of the numbers left out in training.
+        """
+
         def __init__(
-            self, lengths: tuple[int, ...], weights: list[np.ndarray], dimensions: int, dropout: float
+            self,
+            bags: np.ndarray,
+            first_vectors: np.ndarray,
+            importances: np.ndarray,
+            dimensions: int,
+            dropout: float,
         ) -> None:
             super().__init__()
-            self.num_bags, self.dimensions, self.dropout = len(lengths), dimensions, dropout
-            sizes = [len(w) for w in weights]
-            self.importances = np.concatenate([*weights, [0.0]]).astype(np.float32)
-            starts = np.cumsum(sizes) - sizes
-            self.bag_of_place = np.repeat(np.arange(len(lengths)), lengths)
-            self.first_of_place = np.repeat(starts, lengths).astype(np.int32)
-            self.num_vectors = max(1, int(np.sum(sizes)))
+            self.bags, self.first_vectors, self.importances = bags, first_vectors, importances
+            self.num_bags, self.dimensions, self.dropout = int(bags[-1]) + 1, dimensions, dropout
             self.seeds = keras.random.SeedGenerator()
 
         def build(self, shape: tuple[int | None, ...]) -> None:
-            normal = keras.initializers.RandomNormal(stddev=SPREAD)
-            self.table = self.add_weight(
-                shape=(self.num_vectors, self.dimensions), initializer=normal, name="table"
-            )
+            """Makes the vectors."""
+            normal = keras.initializers.RandomNormal(stddev=_SPREAD)
+            shape = (len(self.importances), self.dimensions)
+            self.vectors = self.add_weight(shape=shape, initializer=normal, name="vectors")
 
         def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+            """Returns the shape of the bags."""
             return (shape[0], self.num_bags * self.dimensions)
 
         def call(self, numbers: tf.Tensor, training: bool = False) -> tf.Tensor:
+            """Returns the bags of each row side by side."""
             places = tf.where(numbers > 0)
             if training and self.dropout > 0:
-                kept = tf.random.stateless_uniform(tf.shape(places)[:1], tf.cast(self.seeds.next(), tf.int32))
-                places = tf.boolean_mask(places, kept >= self.dropout)
-            flat = tf.gather_nd(numbers, places) - 1 + tf.gather(self.first_of_place, places[:, 1])
-            bags = places[:, 0] * self.num_bags + tf.gather(self.bag_of_place, places[:, 1])
+                seed = tf.cast(self.seeds.next(), tf.int32)
+                kept = tf.random.stateless_uniform(tf.shape(places)[:1], seed) >= self.dropout
+                places = tf.boolean_mask(places, kept)
+            found = tf.gather_nd(numbers, places) - 1 + tf.gather(self.first_vectors, places[:, 1])
+            bags = places[:, 0] * self.num_bags + tf.gather(self.bags, places[:, 1])
             num_bags = tf.shape(numbers, out_type=tf.int64)[0] * self.num_bags
             # a gradient for the vectors in use only: the table is large and a batch touches little of it
-            used, flat = tf.unique(flat)
+            used, found = tf.unique(found)
             weights = tf.gather(tf.constant(self.importances), used)
-            vectors = tf.gather(self.table.value, used) * weights[:, tf.newaxis]
-            total = tf.sparse.segment_sum(vectors, flat, bags, num_segments=num_bags)
-            lengths = tf.math.unsorted_segment_sum(tf.gather(weights**2, flat), bags, num_bags)
-            total *= tf.math.rsqrt(lengths + 1e-6)[:, tf.newaxis]
+            vectors = tf.gather(self.vectors.value, used) * weights[:, tf.newaxis]
+            total = tf.sparse.segment_sum(vectors, found, bags, num_segments=num_bags)
+            squares = tf.math.unsorted_segment_sum(tf.gather(weights**2, found), bags, num_bags)
+            total *= tf.math.rsqrt(tf.maximum(squares, 1.0))[:, tf.newaxis]
             return tf.reshape(total, [-1, self.num_bags * self.dimensions])
 
     return EmbeddingBag

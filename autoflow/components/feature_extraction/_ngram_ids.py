@@ -20,18 +20,19 @@ from autoflow.components.feature_extraction._tfidf import blocks, row_keys
 if TYPE_CHECKING:
     import tensorflow as tf
 
-LENGTH_SHARE = 0.98
+_LENGTH_SHARE = 0.98
 """Share of the training rows whose n-grams all find room."""
 
 
 @dataclass(frozen=True, eq=False)
 class NgramIds:
-    """From a text to the numbers of its known n-grams: short ones first, in reading order, 0 at the end.
+    """From a text to the numbers of its known n-grams, each once: short ones first, in reading order, then 0.
 
     Args:
         tokens: how a text is cut.
         sizes: least and greatest number of tokens in an n-gram.
         keys: `int64[v]`, ascending keys of the known n-grams; the first has number 1.
+        idf: `float32[v]`, inverse document frequencies.
         length: numbers a row; n-grams beyond are left out.
     """
 
@@ -52,12 +53,13 @@ class NgramIds:
         return result
 
     def _known(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the numbers of all known n-grams and their rows, by row."""
+        """Returns the numbers of the known n-grams and their rows, by row."""
         keys, rows = row_keys(self.tokens, texts, self.sizes)
         numbers = pd.Index(self.keys).get_indexer(keys) + 1
-        rows, numbers = rows[numbers > 0], numbers[numbers > 0]
-        order = np.argsort(rows, kind="stable")
-        return numbers[order], rows[order]
+        base = len(self.keys) + 1
+        cells = pd.unique(rows[numbers > 0] * base + numbers[numbers > 0])
+        cells = cells[np.argsort(cells // base, kind="stable")]
+        return cells % base, cells // base
 
     def graph(self, texts: tf.Tensor, tables: LookupTables) -> tf.Tensor:
         """As `transform`, of `string[B]`."""
@@ -73,11 +75,10 @@ class NgramIds:
         for keys, valid in found:
             places = tf.minimum(tf.searchsorted(known_keys, keys, out_type=tf.int64), len(self.keys) - 1)
             known = tf.logical_and(valid, tf.gather(known_keys, places) == keys)
-            numbers = tf.cast(tf.boolean_mask(places, known) + 1, tf.int32)
+            cells, _ = tf.unique(tf.boolean_mask(rows * len(self.keys) + places, known))
+            numbers = tf.cast(cells % len(self.keys) + 1, tf.int32)
             by_size.append(
-                tf.RaggedTensor.from_value_rowids(
-                    numbers, tf.boolean_mask(rows, known), num_rows, validate=False
-                )
+                tf.RaggedTensor.from_value_rowids(numbers, cells // len(self.keys), num_rows, validate=False)
             )
         merged = tf.concat(by_size, axis=1) if len(by_size) > 1 else by_size[0]
         return merged.to_tensor(0, shape=[None, self.length])
@@ -119,11 +120,11 @@ def learn_ids(
     max_features: int,
     max_length: int,
 ) -> NgramIds:
-    """Learns the n-grams that occur in most rows, and the length.
+    """Learns the n-grams that occur in most rows, and a length that is enough for nearly all rows.
 
     Args:
         tokens: learned from the same texts.
-        texts: training rows, `""` where missing.
+        texts: one or more training rows, `""` where missing.
         sizes: least and greatest number of tokens in an n-gram.
         min_rows: rows that an n-gram must occur in, 1 or more.
         max_features: most n-grams.
@@ -131,15 +132,23 @@ def learn_ids(
     """
     all_keys, rows = row_keys(tokens, texts, sizes)
     codes, distinct = pd.factorize(all_keys)
-    cells = pd.unique(rows * max(len(distinct), 1) + codes)
-    counts = np.bincount(cells % max(len(distinct), 1), minlength=len(distinct))
+    base = max(len(distinct), 1)
+    cells = pd.unique(rows * base + codes)
+    counts = np.bincount(cells % base, minlength=len(distinct))
     by_count = np.lexsort((distinct, -counts))[:max_features]
     frequent = by_count[counts[by_count] >= min_rows]
-    chosen = np.zeros(len(distinct), bool)
-    chosen[frequent if len(frequent) else by_count] = True
-    lengths = np.bincount(rows[chosen[codes]], minlength=len(texts))
-    wanted = int(np.ceil(np.quantile(lengths, LENGTH_SHARE))) if len(texts) else 1
-    keys = np.sort(distinct[chosen]).astype(np.int64)
+    chosen = frequent if len(frequent) else by_count
+    chosen = chosen[np.argsort(distinct[chosen])]
+    is_chosen = np.zeros(len(distinct), bool)
+    is_chosen[chosen] = True
+    rows_of_cells = cells[is_chosen[cells % base]] // base
+    lengths = np.bincount(rows_of_cells, minlength=len(texts))
+    wanted = int(np.ceil(np.quantile(lengths, _LENGTH_SHARE)))
     idf = np.log((1 + len(texts)) / (1 + counts[chosen])) + 1
-    idf = idf[np.argsort(distinct[chosen])].astype(np.float32)
-    return NgramIds(tokens, sizes, keys, idf, int(np.clip(wanted, 1, max_length)))
+    return NgramIds(
+        tokens,
+        sizes,
+        distinct[chosen].astype(np.int64),
+        idf.astype(np.float32),
+        int(np.clip(wanted, 1, max_length)),
+    )

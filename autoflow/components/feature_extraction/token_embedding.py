@@ -21,49 +21,57 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_LONG_TEXT = 300
+"""Mean characters from where on the words alone say enough, and runs of characters cost too much."""
+
+
 @register
 @dataclass(frozen=True)
 class TokenEmbedding(FeatureExtractor):
-    """A vector for each word, word pair or run of characters, learned with the network and averaged.
+    """A vector for each word, word pair and run of characters, learned with the network and averaged.
 
     The text half of fastText (Joulin et al., "Bag of Tricks for Efficient Text Classification", 2017), with a
-    learned vocabulary in place of hashing. It keeps what a reduced TF-IDF loses where there are many classes.
+    learned vocabulary in place of hashing and the inverse document frequencies as weights of the mean. It
+    keeps what a reduced TF-IDF loses where there are many classes.
 
     Args:
-        tokens: `"words"`, `"characters"`, or `"both"` with vectors of their own.
+        tokens: `"words"`, `"characters"`, or `"both"` with a mean of their own each.
         max_words: longest run of words that has a vector, 1 to 3.
-        max_run: longest run of characters that has a vector, 2 to 5.
-        max_features: most vectors a column and kind of token, 500 to 50,000.
+        max_run: longest run of characters that has a vector, 2 to 5; the shortest is 1, or 2 beside words.
+        max_features: most vectors a column for words and for characters each, 500 to 50,000.
         min_rows: training rows that a run must occur in, 1 to 20.
         dimensions: width of a vector, 8 to 256.
         dropout: share of the runs left out in training, 0 to 0.6.
-        max_length: most runs read of a text, 16 to 2,000.
+        max_length: most distinct runs read of a text, 16 to 2,000.
         max_characters: how far a text is read, 100 to 20,000.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.TEXT, ColumnKind.CATEGORICAL})
     trainable: ClassVar[bool] = True
 
-    tokens: str = "words"
+    tokens: str = "both"
     max_words: int = 2
-    max_run: int = 4
+    max_run: int = 3
     max_features: int = 20_000
     min_rows: int = 2
-    dimensions: int = 96
+    dimensions: int = 64
     dropout: float = 0.2
     max_length: int = 512
     max_characters: int = 4_000
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
-        """Draws tokens, vocabulary and width; characters where no column has words."""
+        """Draws tokens, vocabulary and width; words alone where texts are long, characters without words."""
         spaced = any(column.spaced for column in profile.columns)
+        long = sum(column.mean_characters for column in profile.columns) > _LONG_TEXT
         return cls(
             tokens=hp.Choice(
-                "tokens", ["words", "characters", "both"], default="words" if spaced else "characters"
+                "tokens",
+                ["words", "characters", "both"],
+                default="characters" if not spaced else "words" if long else "both",
             ),
             max_words=hp.Int("max_words", 1, 2, default=cls.max_words),
-            max_run=hp.Int("max_run", 2, 5, default=cls.max_run),
+            max_run=hp.Int("max_run", 2, 5, default=cls.max_run if spaced else 4),
             max_features=hp.Int("max_features", 2000, 50_000, sampling="log", default=cls.max_features),
             min_rows=hp.Int("min_rows", 1, 10, sampling="log", default=cls.min_rows),
             dimensions=hp.Int("dimensions", 16, 256, sampling="log", default=cls.dimensions),
@@ -90,7 +98,8 @@ class TokenEmbedding(FeatureExtractor):
         return ("words", "characters") if self.tokens == "both" else (self.tokens,)
 
     def _learn(self, kind: str, texts: list[str]) -> NgramIds:
-        sizes = (1, self.max_words) if kind == "words" else (1, self.max_run)
+        shortest = 2 if self.tokens == "both" else 1  # single letters say nothing beside words
+        sizes = (1, self.max_words) if kind == "words" else (min(shortest, self.max_run), self.max_run)
         known = min(int(2 ** (62 / sizes[1])) - 2, self.max_features)  # keys of n-grams fit into an int64
         tokens = (WordTokens if kind == "words" else CharacterTokens).learn(
             texts, self.max_characters, min_count=self.min_rows, limit=known
@@ -147,7 +156,7 @@ class FittedTokenEmbedding(FittedExtractor):
         return tf.concat(parts, axis=1)
 
     def layer(self) -> keras.layers.Layer:
-        """Returns the vectors and their mean."""
+        """Returns the vectors and their weighted mean."""
         bags = [ids for column in self.columns for ids in column]
         return embedding_bag(
             [ids.length for ids in bags], [ids.idf for ids in bags], self.dimensions, self.dropout
