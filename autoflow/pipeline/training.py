@@ -26,7 +26,9 @@ from autoflow.pipeline.steps import CompiledNetwork, architecture, compiled
 _CALL_SECONDS = 0.25
 """Aim for one call into TensorFlow: the clock is read between calls."""
 _DECAY = 0.2
-"""Factor on the learning rate when validation log-loss has not improved for half the patience."""
+"""Factor on the learning rate when validation log-loss has stood still for half the patience."""
+_GAIN = 0.005
+"""Share by which validation log-loss must fall, or it counts as standing still."""
 _FLAT_SHARE = 0.6
 """Share of a refit's epochs at the full learning rate; then it falls in a line to a twentieth."""
 
@@ -141,8 +143,8 @@ class _Course:
         self.held_out_blocks = [tf.constant(block) for block in held_out.blocks] if held_out else []
         unwatched = context.iterations or max(1, classifier.max_epochs // 3)
         self.epochs = classifier.max_epochs if held_out else unwatched
-        self.epoch = self.best_epoch = 0
-        self.best_loss = float("inf")
+        self.epoch = self.best_epoch = self.marked_epoch = 0
+        self.best_loss = self.marked_loss = float("inf")
         self.best: tuple[np.ndarray, ...] = ()
         self.factor = 1.0
         self.over = False
@@ -169,10 +171,12 @@ class _Course:
         if self.held_out is None:
             return
         loss = _log_loss(self.network.logits(self.held_out_blocks), self.held_out.labels)
+        if loss < self.marked_loss * (1 - _GAIN):
+            self.marked_loss, self.marked_epoch = loss, self.epoch
         if loss < self.best_loss:
             self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
         self.context.report(self.epoch / self.epochs, self.best_loss)
-        waited = self.epoch - self.best_epoch
+        waited = self.epoch - self.marked_epoch
         if waited >= self.classifier.patience or not self.best:
             self.over = True
         elif waited == max(1, self.classifier.patience // 2):

@@ -38,6 +38,7 @@ def recipes(profile: DataProfile) -> list[dict[str, Value]]:
         for entry in portfolio["recipes"]
         if entry["classification"] in known
         and profile.num_rows >= entry.get("min_rows", 0)
+        and entry.get("needs") in (None, *(plan.kind.value for plan in plans))
         and _concatenation_fits(entry, profile)
     ]
     # what the file does not mention is often the user's own: it must be tried in a short search, too

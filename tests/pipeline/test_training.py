@@ -13,6 +13,7 @@ from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial,
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.residual_network import ResidualNetwork
 from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.pipeline.steps import compiled
 from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
 
 SMALL = {
@@ -62,6 +63,15 @@ class Codes(FittedExtractor):
         import keras
 
         return keras.Sequential([keras.layers.Embedding(self.size, 3), keras.layers.Flatten()])
+
+
+@dataclass(frozen=True)
+class KeyedCodes(Codes):
+    """Says when its layers are alike."""
+
+    @property
+    def layer_key(self):
+        return self.size
 
 
 EXTRACTORS = (Numbers(4), Codes(5))
@@ -146,6 +156,44 @@ def test_same_seed_same_network_and_another_seed_another():
     )
     np.testing.assert_allclose(one, other, atol=1e-6)
     assert np.abs(one - third).max() > 1e-3
+
+
+def test_a_shared_compiled_network_gives_what_a_new_one_gives():
+    classifier = replace(SMALL[Mlp], max_epochs=3)
+    asked, context = rows(50, 2).blocks, FitContext(3, seed=6)
+
+    def trained_on(seed: int) -> FittedNetwork:
+        keyed = (Numbers(4), KeyedCodes(5))
+        return fit_network(keyed, PlainConcat(), classifier, rows(300, seed), rows(100, 1), context)
+
+    first, second = trained_on(7), trained_on(8)
+    assert compiled.cache_info().hits > 0
+    assert second.build() is first.build()
+    shared = [network.predict_probabilities(asked) for network in (first, second, first)]
+    compiled.cache_clear()
+    np.testing.assert_array_equal(trained_on(8).predict_probabilities(asked), shared[1])
+    np.testing.assert_array_equal(shared[0], shared[2])
+    assert np.abs(shared[0] - shared[1]).max() > 1e-4
+
+
+def test_extractors_without_a_key_share_nothing():
+    context = FitContext(3, iterations=1)
+    assert fit(SMALL[Mlp], None, context).build() is not fit(SMALL[Mlp], None, context).build()
+
+
+def test_a_large_table_moves_only_where_it_is_looked_up():
+    extractors = (Numbers(4), Codes(20_000))
+    one = replace(SMALL[Mlp], max_epochs=1)
+    networks = [
+        fit_network(extractors, PlainConcat(), one, rows(400), None, FitContext(3, iterations=epochs))
+        for epochs in (1, 12)
+    ]
+    before, after = (
+        next(weight for weight in network.weights if weight.shape == (20_000, 3)) for network in networks
+    )
+    np.testing.assert_array_equal(before[5:], after[5:])
+    assert np.abs(before[:5] - after[:5]).min(axis=1).max() > 1e-3
+    assert loss(networks[1], rows(300, 2)) < loss(networks[0], rows(300, 2))
 
 
 def test_a_refit_trains_the_given_epochs_without_validation():
