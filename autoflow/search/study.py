@@ -27,7 +27,7 @@ _TRIES = 2
 _LARGEST_REFIT_SHARE = 0.25
 _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
-_LEAST_FINISH_SECONDS = 4.0
+_LATE_MODEL_SECONDS = 5.0
 _USUAL_SHARE = 0.7
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
@@ -153,8 +153,8 @@ class Study:
 
     def _patience(self) -> float:
         """Returns how long running trials may overrun: without any model the first one is waited for."""
-        if self.best is None:
-            return self._reserve() - _LEAST_FINISH_SECONDS
+        if self.best is None:  # a model a little late is worth more than none
+            return self._reserve() + _LATE_MODEL_SECONDS
         return _GRACE_SECONDS
 
     def _hand_out(self) -> None:
