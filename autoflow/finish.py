@@ -14,23 +14,19 @@ from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
 from autoflow.errors import AutoFlowError, NoModelError
-from autoflow.export.saved_model import MAX_EXAMPLES, Export, export_model
+from autoflow.export.saved_model import Export, export_model, num_examples
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
-from autoflow.search.ensemble import Candidate, select
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError, Ledger
+from autoflow.search.members import Member
 from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
 from autoflow.search.study import MAX_NETWORKS_AS_FOLDS, Study
 from autoflow.search.trial import TrialJob, TrialResult
 
-_CANDIDATES = 25
-_CANDIDATE_CELLS = 25_000_000
-"""Probabilities of one candidate times candidates: bounds the memory of the selection."""
-_JUDGING_ROWS = 5000
 _ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _UNSEEN = "\u2047 never seen"
@@ -38,14 +34,6 @@ _UNSEEN = "\u2047 never seen"
 
 class NotFittedError(Exception):
     """A plan cannot be carried out in the time that is left."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A trial in the exported model and its share in the mean of probabilities."""
-
-    trial: TrialResult
-    weight: float
 
 
 @dataclass(frozen=True)
@@ -185,32 +173,14 @@ class Finisher:
         # the folds of several trials together would be slow to serve
         if not self.should_stop() or len(self.experiment.folds) == 1:
             self.observer(Stage("choosing what to combine"))
-            members = self._ensemble(ranking)
+            affordable = self.study.costs.affordable_members(self.study.budget.remaining())
+            members = self.study.chooser.choose(ranking, affordable)
+            for damage in self.study.chooser.damaged.values():
+                self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
         for trial in ranking[:_ATTEMPTS]:
             yield (Member(trial, 1.0),)
-
-    def _ensemble(self, ranking: Sequence[TrialResult]) -> tuple[Member, ...]:
-        by_number = {trial.number: trial for trial in ranking}
-        labels = self._labels()
-        rows = np.arange(len(labels))
-        if self.study.metric != "log_loss" and len(rows) > _JUDGING_ROWS:  # other metrics are slow
-            rows = np.sort(np.random.default_rng(self.study.seed).choice(rows, _JUDGING_ROWS, replace=False))
-        cells = len(rows) * len(self.experiment.dataset.schema.classes)
-        candidates = []
-        for trial in ranking[: min(_CANDIDATES, max(2, _CANDIDATE_CELLS // cells))]:
-            try:
-                candidates.append(
-                    Candidate(trial.number, self.study.ledger.probabilities(trial.number)[rows])
-                )
-            except DamagedTrialError as error:
-                self.observer(Warned(str(error)))
-        if not candidates:
-            return ()
-        max_members = self.study.costs.affordable_members(self.study.budget.remaining())
-        selection = select(candidates, labels[rows], metric=self.study.metric, max_members=max_members)
-        return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:
         """Returns the members fitted on all rows, or as they were scored where the time is short."""
@@ -301,12 +271,13 @@ class Finisher:
         return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}
 
     def _labels(self) -> np.ndarray:
-        return self.experiment.dataset.labels[self.experiment.validation_rows]
+        return self.study.chooser.labels
 
 
 def _examples(dataset: Dataset) -> Mapping[str, np.ndarray]:
     """Returns rows to verify: some spread over the table, one with all values missing, one never seen."""
-    spread = np.unique(np.linspace(0, dataset.num_rows - 1, MAX_EXAMPLES - 2).astype(np.int64))
+    num_rows = num_examples(dataset.schema) - 2
+    spread = np.unique(np.linspace(0, dataset.num_rows - 1, num_rows).astype(np.int64))
     examples = {}
     for column in dataset.schema.columns:
         values = dataset.raw[column.name][spread]

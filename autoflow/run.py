@@ -32,6 +32,7 @@ from autoflow.search.evaluate import Experiment
 from autoflow.search.events import DataReady, Notice, Observer, Resumed, Stage, Warned
 from autoflow.search.interrupt import Interruption, graceful_interruption
 from autoflow.search.ledger import Ledger, write_durably
+from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.ray_pool import RayPool, available_cores, start_ray, stop_ray, sweep
 from autoflow.search.sampler import Sampler
@@ -216,6 +217,7 @@ class _Session:
             pool=pool,
             sampler=Sampler(profile, self.settings.seed),
             ledger=self.ledger,
+            chooser=self._chooser(),
             budget=self.budget,
             costs=FinishCosts(
                 fixed, MEMBER_SECONDS, self.experiment.refit_factor, len(self.experiment.folds)
@@ -230,6 +232,16 @@ class _Session:
         )
         study.restore()
         return study
+
+    def _chooser(self) -> MemberChooser:
+        experiment = self.experiment
+        return MemberChooser(
+            self.ledger,
+            experiment.dataset.labels[experiment.validation_rows],
+            len(experiment.dataset.schema.classes),
+            self.settings.metric,
+            self.settings.seed,
+        )
 
     def _finish(
         self,

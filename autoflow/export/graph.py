@@ -138,11 +138,27 @@ def _rank(probabilities: tf.Tensor, classes: tuple[str, ...]) -> dict[str, tf.Te
 def _parse_examples(serialised: tf.Tensor, schema: Schema) -> list[tf.Tensor]:
     import tensorflow as tf
 
-    features = {}
-    for column in schema.columns:
-        text = column.raw_type is RawType.STRING
-        # tf.Example knows 32-bit floats only, so float64 columns are coarser here than in serving_default.
-        dtype, missing = (tf.string, "") if text else (tf.float32, float("nan"))
-        features[column.name] = tf.io.FixedLenFeature([], dtype, default_value=missing)
-    parsed = tf.io.parse_example(serialised, features)
-    return [tf.cast(parsed[c.name], input_dtype(c.raw_type)) for c in schema.columns]
+    # tf.Example knows 32-bit floats only, so float64 columns are coarser here than in serving_default.
+    missing = {
+        RawType.STRING: tf.constant(""),
+        RawType.FLOAT32: tf.constant(np.nan, tf.float32),
+        RawType.FLOAT64: tf.constant(np.nan, tf.float32),
+    }
+    # the raw op takes one default for all columns, where tf.io makes a constant for each of thousands
+    parsed = tf.raw_ops.ParseExampleV2(
+        serialized=serialised,
+        names=[],
+        sparse_keys=[],
+        dense_keys=[column.name for column in schema.columns],
+        ragged_keys=[],
+        dense_defaults=[missing[column.raw_type] for column in schema.columns],
+        num_sparse=0,
+        sparse_types=[],
+        ragged_value_types=[],
+        ragged_split_types=[],
+        dense_shapes=[[]] * len(schema.columns),
+    )
+    return [
+        tf.cast(values, input_dtype(column.raw_type))
+        for column, values in zip(schema.columns, parsed.dense_values, strict=True)
+    ]

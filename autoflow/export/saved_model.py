@@ -45,12 +45,17 @@ from autoflow.serving.session import in_class_order
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MAX_EXAMPLES = 50
-"""Raw rows that are checked at an export; more are left out."""
+_EXAMPLE_CELLS = 12_000
+_FEWEST_EXAMPLES, _MOST_EXAMPLES = 8, 50
 
 _MANIFEST_EXAMPLES = 3
 _TOLERANCE = 1e-5
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+
+def num_examples(schema: Schema) -> int:
+    """Returns how many raw rows are checked at an export: fewer where the table is wide, 8 to 50."""
+    return max(_FEWEST_EXAMPLES, min(_MOST_EXAMPLES, _EXAMPLE_CELLS // max(1, len(schema.columns))))
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ def export_model(
         folder: model folder, created where missing; versions lie in it side by side.
         version: 1 or more; the largest one is served.
         details: recipes, metrics and rows for the manifest.
-        examples: raw rows by header, as `Servable.predict_probabilities` takes them; the first 50 are
-            checked, become warm-up requests, and three of them the examples of the manifest.
+        examples: raw rows by header, as `Servable.predict_probabilities` takes them; the first
+            `num_examples` are checked and become warm-up requests, three of them the manifest's examples.
         verifier: loads and tries the model in a clean process before it is published. A model that it refutes
             is not published; one that it could not judge (out of time, no process) is.
         verify_seconds: time that the verifier may take.
@@ -221,7 +226,7 @@ def _json_value(value: object) -> float | str | None:
 
 
 def _first_rows(schema: Schema, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {column.name: examples[column.name][:MAX_EXAMPLES] for column in schema.columns}
+    return {column.name: examples[column.name][: num_examples(schema)] for column in schema.columns}
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ from autoflow.metrics import larger_is_better
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
+from autoflow.search.members import MAX_MEMBERS, MemberChooser
 from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
 from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 
@@ -32,8 +33,6 @@ _USUAL_SHARE = 0.7
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 
-MAX_MEMBERS = 5
-"""Members of an ensemble at most: each costs serving time and a fit on all rows."""
 MAX_NETWORKS_AS_FOLDS = 2
 """Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
 
@@ -75,6 +74,7 @@ class Study:
         pool: the workers.
         sampler: proposes pipelines.
         ledger: makes finished trials durable.
+        chooser: says which of them the model would average as things stand.
         budget: of the whole run.
         costs: time to leave at the end.
         metric: that ranks trials.
@@ -89,6 +89,7 @@ class Study:
     pool: WorkerPool
     sampler: Sampler
     ledger: Ledger
+    chooser: MemberChooser
     budget: Budget
     costs: FinishCosts
     metric: str
@@ -106,6 +107,7 @@ class Study:
     _retries: deque[TrialJob] = field(default_factory=deque, init=False)
     _next_number: int = field(default=0, init=False)
     _num_opening: int = field(default=0, init=False)
+    _members: tuple[int, list[TrialResult]] = field(default=(0, []), init=False)
 
     @property
     def best(self) -> TrialResult | None:
@@ -251,11 +253,20 @@ class Study:
 
     def _reserve(self) -> float:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
-        best = self.ranking()[:MAX_MEMBERS]
+        best = self._likely_members()
         seconds = [self.costs.refit_factor * result.seconds for result in best]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
         most = max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
         return self.costs.export_seconds(best) + min(refits, most)
+
+    def _likely_members(self) -> list[TrialResult]:
+        """Returns the trials that the model would average if the search ended now; chosen once per result."""
+        num_results, members = self._members
+        if num_results != len(self.results):
+            chosen = self.chooser.choose(self.ranking(), MAX_MEMBERS)
+            members = [member.trial for member in chosen]
+            self._members = (len(self.results), members)
+        return members
 
     def _hopeless_loss(self) -> float:
         """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.

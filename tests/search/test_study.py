@@ -11,6 +11,7 @@ from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.errors import NoModelError
 from autoflow.search.events import TrialEnded, Warned
 from autoflow.search.ledger import Ledger
+from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import FinishCosts, Study
@@ -90,6 +91,7 @@ def study_in(
         pool=pool,
         sampler=Sampler(PROFILE, 0),
         ledger=ledger,
+        chooser=MemberChooser(ledger, np.array([0, 1, 0, 1], np.int32), 2, "log_loss", 0),
         budget=Budget(seconds),
         costs=FinishCosts(1.0, 0.0, 0.3),
         metric="log_loss",
