@@ -71,9 +71,11 @@ class FeatureExtractor(Component):
 
     - numeric, boolean and datetime columns: `float64[n, k]`, NaN where missing (booleans 0 or 1, datetimes
       seconds since 1970-01-01);
-    - categorical and text columns: `object[n, k]` of `str`, `""` where missing.
+    - categorical and text columns: `object[n, k]` of `str`, `""` where missing;
+    - image columns: `object[n, k]` of `autoflow.data.images.Picture`, whose `read()` gives the encoded bytes,
+      `b""` where missing.
 
-    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8).
+    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8, or encoded pictures).
     """
 
     accepts: ClassVar[frozenset[ColumnKind]]
@@ -104,7 +106,7 @@ class FittedExtractor(ABC):
 
     @abstractmethod
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` codes where trainable).
+        """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` or `uint8` where trainable).
 
         Handles missing values and unseen categories; rows do not influence each other.
         """

@@ -21,9 +21,12 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Returns the column as one string, int64, double or boolean array where it can be one.
 
     Dates and times become ISO strings (UTC where they have a zone), durations seconds, dictionaries their
-    values; lists, structs and binary values come back as they are.
+    values; structs of bytes and a path, in which some tools keep pictures, their bytes. Lists, other structs
+    and binary values come back as they are.
     """
     kind = column.type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return plain_column(pc.struct_field(column, "bytes"))
     if pa.types.is_dictionary(kind):
         return plain_column(pc.cast(column, kind.value_type))
     if pa.types.is_string(kind) and column.nbytes > _TWO_GIBIBYTES:

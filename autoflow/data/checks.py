@@ -5,10 +5,12 @@ Faults of the file itself are found by `reading`; here the table is read and its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from autoflow.data.images import Picture
 from autoflow.data.schema import Schema
 from autoflow.errors import DataError
 
@@ -17,6 +19,7 @@ _RARE_ROWS = 10
 _MANY_NUMBERS = 200
 _LARGE_CLASS = 0.9
 _MANY_MISSING = 0.5
+_MOST_BROKEN = 0.2
 _LOOK_ROWS = 5000
 _LOOK_CELLS = 3_000_000
 
@@ -106,6 +109,39 @@ def check_columns(values: Mapping[str, np.ndarray], labels: np.ndarray) -> tuple
         labels: int32[n], class numbers of the same rows.
     """
     return (*_leak_warnings(values, labels), *_missing_warnings(values))
+
+
+def check_pictures(name: str, column: str, values: Sequence[Picture] | np.ndarray) -> tuple[str, ...]:
+    """Returns what deserves a look in a column of pictures.
+
+    Args:
+        name: of the table, for the message.
+        column: its header.
+        values: of all rows.
+
+    Raises:
+        DataError: more than a fifth of the pictures that the table names are missing or broken.
+    """
+    given = sum(bool(value.digest or value.problem) for value in values)
+    troubled = [value for value in values if value.problem]
+    counts = Counter(value.problem for value in troubled)
+    found = "; ".join(f"{count:,} {problem}" for problem, count in counts.most_common())
+    if len(troubled) > _MOST_BROKEN * given:
+        first = ", ".join(repr(value.path) for value in troubled[:5] if value.path)
+        raise DataError(
+            f"{name}: column {column!r}: {len(troubled):,} of {given:,} pictures cannot be used ({found})"
+            + (f", such as {first}" if first else "")
+            + ". Mend them, empty their cells, or name their folder with --image-folder."
+        )
+    remarks = Counter(value.remark for value in values if value.remark)
+    warnings = (
+        [f"column {column!r}: {len(troubled):,} pictures count as missing: {found}"] if troubled else []
+    )
+    warnings += [
+        f"column {column!r}: {count:,} pictures are {remark}, which training and serving ignore alike"
+        for remark, count in remarks.items()
+    ]
+    return tuple(warnings)
 
 
 def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> tuple[str, ...]:

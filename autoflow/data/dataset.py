@@ -17,12 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autoflow.data.cells import count_cells, wording
-from autoflow.data.checks import check_columns, check_features, check_labels, check_rows, rows_to_look_at
+from autoflow.data.checks import (
+    check_columns,
+    check_features,
+    check_labels,
+    check_pictures,
+    check_rows,
+    rows_to_look_at,
+)
+from autoflow.data.images import picture_digests
 from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
-from autoflow.data.schema import Column, ColumnProfile, DataProfile, Schema
-from autoflow.data.values import column_values, distinct_strings, is_string_kind, raw_values, string_array
+from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, Schema
+from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
 from autoflow.errors import DataError, near_names
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ class Dataset:
     Args:
         name: of the table, for messages.
         schema: columns, label and classes.
-        raw: raw values of every column of the schema, `float64[n]` or `object[n]` of str (see
+        raw: raw values of every column of the schema, `float64[n]` or `object[n]` of str or Picture (see
             `autoflow.data.values`).
         labels: int32[n], class numbers.
     """
@@ -60,14 +68,20 @@ class Dataset:
         )
 
     def values(self, name: str) -> np.ndarray:
-        """Returns the column values of one column: float64[n], or object[n] of str for strings."""
+        """Returns the column values of one column: float64[n], or object[n] of str or Picture."""
         return column_values(self.schema.column(name), self.raw[name])
+
+    def comparable(self, name: str) -> np.ndarray:
+        """As `values`, with a name of its content (str) in the place of each picture."""
+        values = self.values(name)
+        is_image = self.schema.column(name).kind is ColumnKind.IMAGE
+        return picture_digests(values) if is_image else values
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray:
         """Returns the column values of some columns side by side, as a feature extractor takes them.
 
         Args:
-            columns: headers, one or more, all with strings or all with numbers as column values.
+            columns: headers, one or more, all with numbers, all with strings or all with pictures.
 
         Returns:
             `float64[n, k]` or `object[n, k]`.
@@ -77,13 +91,13 @@ class Dataset:
     def profile(self) -> DataProfile:
         """Returns the counts and shares that shape the search space."""
         counts = np.bincount(self.labels, minlength=len(self.schema.classes))
-        columns = tuple(_profile(column, self.values(column.name)) for column in self.schema.columns)
+        columns = tuple(_profile(column, self) for column in self.schema.columns)
         return DataProfile(self.num_rows, tuple(int(count) for count in counts), columns)
 
     def feature_keys(self) -> np.ndarray:
         """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
         keys = np.zeros(self.num_rows, np.uint64)
-        for values in self.raw.values():
+        for values in self._contents().values():
             # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
             part = (
                 (values + 0.0).view(np.uint64) if values.dtype == np.float64 else distinct_strings(values)[1]
@@ -95,7 +109,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal digits over headers, raw values, classes and labels."""
         digest = hashlib.sha256(repr((self.schema.label, self.schema.classes, self.num_rows)).encode())
-        for name, values in self.raw.items():
+        for name, values in self._contents().items():
             digest.update(repr((name, str(values.dtype))).encode())
             if values.dtype == np.float64:
                 digest.update(np.ascontiguousarray(values).data)
@@ -105,9 +119,20 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.labels, np.int32).data)
         return digest.hexdigest()
 
+    def _contents(self) -> dict[str, np.ndarray]:
+        """Returns the raw values, with a name of its content in the place of each picture."""
+        images = {column.name for column in self.schema.columns if column.kind is ColumnKind.IMAGE}
+        return {
+            name: picture_digests(values) if name in images else values for name, values in self.raw.items()
+        }
+
 
 def load_dataset(
-    source: str | Path | pd.DataFrame, *, label: str | None = None, encoding: str | None = None
+    source: str | Path | pd.DataFrame,
+    *,
+    label: str | None = None,
+    encoding: str | None = None,
+    image_folder: Path | None = None,
 ) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
     """Returns the data set of a labelled table, notes, and warnings, both in plain words.
 
@@ -118,12 +143,13 @@ def load_dataset(
         source: path or DataFrame, as for `read_table`.
         label: header of the label; None to find it.
         encoding: of a text file; None for UTF-8.
+        image_folder: where the paths of pictures start; see `read_table`.
 
     Raises:
         DataError: the table cannot be used as it is.
         UsageError: no such encoding is known.
     """
-    return dataset_of(read_table(source, encoding=encoding), label=label)
+    return dataset_of(read_table(source, encoding=encoding, image_folder=image_folder), label=label)
 
 
 def dataset_of(
@@ -134,7 +160,7 @@ def dataset_of(
     labels = labels_of(table, schema)
     check_labels(table.name, schema, labels)
     check_features(table.name, schema)
-    raw = {column.name: raw_values(column, table.columns[column.name]) for column in schema.columns}
+    raw = features_for(schema.columns, table)
     dataset = Dataset(table.name, schema, raw, labels)
     unlabelled = int(np.count_nonzero(labels < 0))
     if unlabelled:
@@ -143,10 +169,13 @@ def dataset_of(
     warnings = []
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
+    for column in schema.columns:
+        if column.kind is ColumnKind.IMAGE:
+            warnings.extend(check_pictures(table.name, column.name, raw[column.name]))
     warnings.extend(check_rows(schema, dataset.labels, dataset.feature_keys()))
     few = dataset.rows(rows_to_look_at(dataset.num_rows, len(schema.columns)))
     warnings.extend(
-        check_columns({column.name: few.values(column.name) for column in schema.columns}, few.labels)
+        check_columns({column.name: few.comparable(column.name) for column in schema.columns}, few.labels)
     )
     return dataset, notes, tuple(warnings)
 
@@ -171,15 +200,13 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
         expected = {column.name for column in columns}
         extra = [name for name in table.columns if name not in expected]
         raise DataError(_difference(table.name, missing, extra, len(expected)))
-    return {column.name: raw_values(column, table.columns[column.name]) for column in columns}
+    return {column.name: raw_values(column, table.columns[column.name], table.folder) for column in columns}
 
 
 def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns column values side by side, `float64[n, k]` or `object[n, k]`, from raw values by header."""
-    if len({is_string_kind(column.kind) for column in columns}) != 1:
-        raise ValueError(
-            f"columns of strings and of numbers in one node: {[column.name for column in columns]}"
-        )
+    if len({(is_number_kind(column.kind), column.kind is ColumnKind.IMAGE) for column in columns}) != 1:
+        raise ValueError(f"numbers, strings or pictures in one node: {[column.name for column in columns]}")
     return np.stack([column_values(column, raw[column.name]) for column in columns], axis=1)
 
 
@@ -196,12 +223,24 @@ def _difference(name: str, missing: list[str], extra: list[str], num_expected: i
     return f"{message}; the table has {unknown} instead, which the model does not know.{help_}"
 
 
-def _profile(column: Column, values: np.ndarray) -> ColumnProfile:
-    if not is_string_kind(column.kind):
+def _profile(column: Column, dataset: Dataset) -> ColumnProfile:
+    values = dataset.comparable(column.name)
+    if is_number_kind(column.kind):
         distinct = pc.count_distinct(pa.array(values, from_pandas=True), mode="only_valid").as_py()
         missing = float(np.isnan(values).mean()) if len(values) else 0.0
         return ColumnProfile(column.name, column.kind, distinct, missing)
     cells = count_cells(string_array(values))
+    if column.kind is ColumnKind.IMAGE:
+        sides = [
+            (picture.height * picture.width) ** 0.5 for picture in dataset.raw[column.name] if picture.digest
+        ]
+        return ColumnProfile(
+            column.name,
+            column.kind,
+            cells.num_distinct,
+            cells.missing_share,
+            picture_side=float(np.median(sides)) if sides else 0.0,
+        )
     words = wording(cells)
     return ColumnProfile(
         column.name, column.kind, cells.num_distinct, cells.missing_share, words.mean_characters, words.spaced

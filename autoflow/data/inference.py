@@ -24,7 +24,9 @@ def infer_schema(table: RawTable, *, label: str | None = None) -> Schema:
     label, label_reason = choose_label(table, label)
     classes, label_type = classes_of(label_strings(table, label))
     guesses = {
-        header: guess_column(header, as_read) for header, as_read in table.columns.items() if header != label
+        header: guess_column(header, as_read, table.folder)
+        for header, as_read in table.columns.items()
+        if header != label
     }
     if not any(isinstance(guess, Column) for guess in guesses.values()):
         for header, guess in guesses.items():

@@ -7,6 +7,7 @@ is in `inference` and `labels`.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from autoflow.data.cells import Cells, count_cells, is_string, wording
 from autoflow.data.datetimes import DATETIME_FORMATS, DatetimeFormat, parse_datetimes
+from autoflow.data.images import any_in, holds_pictures, is_bytes
 from autoflow.data.numbers import CURRENCY, NUMBER_FORMATS, parse_decimals, parse_numbers
 from autoflow.data.schema import Column, ColumnKind, DroppedColumn, RawType
 
@@ -34,14 +36,17 @@ _OPAQUE = r"^[0-9a-fA-F-]{8,}$|^[A-Za-z]{0,5}[_.#-]?[0-9]+$"
 _BOOLEAN_WORDS = (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"))
 
 
-def guess_column(name: str, as_read: pa.Array) -> Column | DroppedColumn:
+def guess_column(name: str, as_read: pa.Array, folder: Path = Path()) -> Column | DroppedColumn:
     """Returns the column with its kind, or the reason to leave it out.
 
     Args:
         name: its header.
         as_read: its cells, see `autoflow.data.values`.
+        folder: where the paths of pictures start.
     """
-    if pa.types.is_nested(as_read.type) or pa.types.is_binary(as_read.type) or _is_odd(as_read.type):
+    if is_bytes(as_read.type) and holds_pictures(as_read):
+        return Column(name, ColumnKind.IMAGE, RawType.STRING, "pictures in the table itself")
+    if pa.types.is_nested(as_read.type) or is_bytes(as_read.type) or _is_odd(as_read.type):
         return DroppedColumn(name, f"holds {as_read.type} values, which are not supported yet")
     cells = count_cells(as_read)
     known = cells.without_missing_tokens() if is_string(as_read) else cells
@@ -54,7 +59,7 @@ def guess_column(name: str, as_read: pa.Array) -> Column | DroppedColumn:
     if not is_string(as_read):
         return _guess_numbers(name, known, cells.distinct.to_numpy(zero_copy_only=False).astype(np.float64))
     if known.share(_matches(known, _IMAGE)) >= _NEARLY_ALL:
-        return DroppedColumn(name, "names picture files; pictures are not supported yet")
+        return _guess_picture_files(name, known, folder)
     return (
         _guess_boolean(name, known)
         or _guess_compact_dates(name, known)
@@ -103,6 +108,16 @@ def _quoted(value: pa.Scalar) -> str:
 
 def _named_like_id(name: str) -> bool:
     return bool(_ID_NAME.search(name.strip()) or _ID_CAMEL.search(name.strip()))
+
+
+def _guess_picture_files(name: str, cells: Cells, folder: Path) -> Column | DroppedColumn:
+    where = folder.resolve()
+    if any_in(cells.sample(200).to_pylist(), folder):
+        return Column(name, ColumnKind.IMAGE, RawType.STRING, f"names picture files in {where}")
+    first = _quoted(cells.distinct[0])
+    return DroppedColumn(
+        name, f"names picture files such as {first}, but {where} has none of them; see --image-folder"
+    )
 
 
 # --- booleans ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,32 +32,42 @@ class RawTable:
     Args:
         name: file name or "the DataFrame", for messages.
         columns: an Arrow array for each header, in the order of the table: strings, int64, double or
-            boolean, null where missing (text files have empty strings); nested and binary columns as found.
+            boolean, null where missing (text files have empty strings); pictures as binary, nested columns
+            as found.
         num_rows: number of rows, one or more.
         notes: what was guessed while reading, in plain words.
+        folder: where the paths of pictures start.
     """
 
     name: str
     columns: dict[str, pa.Array]
     num_rows: int
     notes: tuple[str, ...] = ()
+    folder: Path = Path()
 
 
-def read_table(source: str | Path | pd.DataFrame, *, encoding: str | None = None) -> RawTable:
+def read_table(
+    source: str | Path | pd.DataFrame, *, encoding: str | None = None, image_folder: Path | None = None
+) -> RawTable:
     """Returns the table of a file or DataFrame.
 
     Args:
         source: path of a CSV, TSV, JSON lines or Parquet file, each also gzip-compressed, or a DataFrame.
         encoding: of a text file; None for UTF-8 or what a byte order mark says.
+        image_folder: where the paths of pictures start; None for the folder of the file, or the working
+            folder for a DataFrame.
 
     Raises:
         DataError: the file is missing, unreadable, no table, or a table with faults; the message says
             where and what to do.
         UsageError: no such encoding is known.
     """
+    if image_folder is not None and not image_folder.is_dir():
+        raise DataError(f"{image_folder}: there is no such folder of pictures.")
     if isinstance(source, (str, Path)):
-        return _read_file(Path(source), encoding)
-    return _read_frame(source)
+        table = _read_file(Path(source), encoding)
+        return replace(table, folder=image_folder or Path(source).parent)
+    return replace(_read_frame(source), folder=image_folder or Path())
 
 
 def _read_frame(frame: pd.DataFrame) -> RawTable:

@@ -105,6 +105,7 @@ class ColumnProfile:
         missing_share: share of missing rows, 0 to 1.
         mean_characters: mean length of the non-missing strings; 0 for numbers.
         spaced: whether the strings hold words parted by spaces (False for Japanese and the like).
+        picture_side: median of the pictures' sides in pixels (root of height times width); 0 for others.
     """
 
     name: str
@@ -113,6 +114,7 @@ class ColumnProfile:
     missing_share: float
     mean_characters: float = 0.0
     spaced: bool = True
+    picture_side: float = 0.0
 
 
 @dataclass(frozen=True)

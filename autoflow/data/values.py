@@ -2,17 +2,21 @@
 
 *As read* is an Arrow array: strings from text files, typed from Parquet and DataFrames. *Raw values* are
 what the exported model takes: `float64[n]` (rounded through float32 where the model takes float32) with NaN
-for missing, or `object[n]` of `str` with `""` for missing. *Column values* are what feature extractors see.
+for missing, or `object[n]` of `str` with `""` for missing; pictures are `object[n]` of
+`autoflow.data.images.Picture`, whose bytes the model takes. *Column values* are what feature extractors see.
 The step from raw to column values has a twin in TensorFlow, `autoflow.pipeline.raw_graph`.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
+from autoflow.data.images import pictures
 from autoflow.data.numbers import (
     ASCII_WHITESPACE,
     MISSING_TOKENS,
@@ -23,23 +27,26 @@ from autoflow.data.numbers import (
 )
 from autoflow.data.schema import Column, ColumnKind, RawType
 
-_STRING_KINDS = (ColumnKind.CATEGORICAL, ColumnKind.TEXT)
+_NUMBER_KINDS = (ColumnKind.NUMERIC, ColumnKind.BOOLEAN, ColumnKind.DATETIME)
 
 
-def is_string_kind(kind: ColumnKind) -> bool:
-    """Tells whether column values of this kind are strings rather than float64."""
-    return kind in _STRING_KINDS
+def is_number_kind(kind: ColumnKind) -> bool:
+    """Tells whether column values of this kind are float64 rather than strings or pictures."""
+    return kind in _NUMBER_KINDS
 
 
-def raw_values(column: Column, as_read: pa.Array) -> np.ndarray:
+def raw_values(column: Column, as_read: pa.Array, folder: Path = Path()) -> np.ndarray:
     """Returns the raw values of a column as it was read, at training and at prediction time.
 
     What cannot be read as a number becomes missing where the model takes numbers; `num_unreadable` counts it.
 
     Args:
         column: what the column was in training.
-        as_read: strings, integers, doubles or booleans, from any kind of source.
+        as_read: strings, integers, doubles or booleans, from any kind of source; bytes for pictures.
+        folder: where the paths of pictures start.
     """
+    if column.kind is ColumnKind.IMAGE:
+        return pictures(as_read, folder)
     if column.raw_type is RawType.STRING:
         return _to_objects(_as_strings(column, as_read))
     if pa.types.is_string(as_read.type) or pa.types.is_large_string(as_read.type):
@@ -68,9 +75,10 @@ def column_values(column: Column, raw: np.ndarray) -> np.ndarray:
 
     Returns:
         float64[n] with NaN where missing for numbers, booleans (0 or 1) and datetimes (seconds since
-        1970-01-01); object[n] of str with `""` where missing for categories (stripped) and text.
+        1970-01-01); object[n] of str with `""` where missing for categories (stripped) and text; object[n] of
+        Picture for images.
     """
-    if column.kind is ColumnKind.TEXT:
+    if column.kind in (ColumnKind.TEXT, ColumnKind.IMAGE):
         return raw
     if column.raw_type is not RawType.STRING:
         numbers = finite(raw)
@@ -100,7 +108,7 @@ def num_unreadable(column: Column, as_read: pa.Array, values: np.ndarray) -> int
         as_read: its cells.
         values: column values of the same rows.
     """
-    if is_string_kind(column.kind):
+    if not is_number_kind(column.kind):
         return 0
     given = pc.is_valid(as_read)
     if pa.types.is_string(as_read.type) or pa.types.is_large_string(as_read.type):

@@ -53,7 +53,7 @@ class FittedNetwork:
         concatenation: how their features are merged.
         classifier: the body behind it.
         num_classes: number of classes.
-        dtypes: of the prepared blocks, `"float32"` or `"int32"`.
+        dtypes: of the prepared blocks, `"float32"`, `"int32"` or `"uint8"`.
         weights: in the order of the Keras model's `weights`.
         iterations: epochs of training behind these weights.
     """
@@ -76,7 +76,7 @@ class FittedNetwork:
         The weights go in as constants, so an exporter has no variables to look after.
 
         Args:
-            blocks: `tf.float32[B, d]` or `tf.int32[B, d]`, one a node.
+            blocks: `[B, d]` of these dtypes, one a node.
         """
         import tensorflow as tf
 

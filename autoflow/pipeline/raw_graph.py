@@ -36,11 +36,12 @@ def column_values(column: Column, raw: tf.Tensor) -> tf.Tensor:
         raw: tensor of the column's raw type, of any shape.
 
     Returns:
-        `tf.float64` with NaN where missing, or `tf.string` for categories and text, in the shape of `raw`.
+        `tf.float64` with NaN where missing, or `tf.string` for categories, text and encoded pictures, in
+        the shape of `raw`.
     """
     import tensorflow as tf
 
-    if column.kind is ColumnKind.TEXT:
+    if column.kind in (ColumnKind.TEXT, ColumnKind.IMAGE):
         return raw
     if column.kind is ColumnKind.CATEGORICAL:
         return tf.strings.strip(raw)
@@ -68,7 +69,7 @@ def matrix(columns: Sequence[Column], raw: Mapping[str, tf.Tensor]) -> tf.Tensor
     """Returns the column values of a node, `[B, k]`, with one set of ops for columns that are read alike.
 
     Args:
-        columns: one or more, all with strings or all with numbers as column values.
+        columns: one or more, all with numbers, all with strings or all with pictures as column values.
         raw: a rank-1 tensor a column, by header.
     """
     import tensorflow as tf

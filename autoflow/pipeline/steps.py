@@ -34,7 +34,7 @@ class Architecture:
         concatenation: merges their outputs.
         classifier: the body and the training recipe.
         num_classes: number of logits.
-        dtypes: of the prepared blocks, `"float32"` or `"int32"`.
+        dtypes: of the prepared blocks, `"float32"`, `"int32"` or `"uint8"`.
         seed: for the first weights and dropout.
         extractors: those that make the layers.
     """
@@ -60,7 +60,7 @@ def architecture(
 
     Integer blocks are those of trainable extractors; without a key for its layer such a one equals no other.
     """
-    dtypes = tuple("int32" if block.dtype.kind == "i" else "float32" for block in blocks)
+    dtypes = tuple(str(block.dtype) for block in blocks)
     layers = tuple(
         extractor.widths if dtype == "float32" else (extractor.widths, _layer_key(extractor))
         for extractor, dtype in zip(extractors, dtypes, strict=True)

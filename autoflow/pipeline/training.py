@@ -38,8 +38,8 @@ class Prepared:
     """Prepared features and labels of some rows.
 
     Args:
-        blocks: for each node of the pipeline what its extractor's `transform` returned, `float32[n, d]` or
-            `int32[n, d]`.
+        blocks: for each node of the pipeline what its extractor's `transform` returned, `float32[n, d]`,
+            `int32[n, d]` or `uint8[n, d]`.
         labels: `int32[n]`.
     """
 

@@ -13,7 +13,7 @@ from autoflow.data.dataset import features_for
 from autoflow.data.labels import label_strings, labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import ColumnKind, Schema
-from autoflow.data.values import column_values, is_string_kind, num_unreadable
+from autoflow.data.values import column_values, is_number_kind, num_unreadable
 from autoflow.errors import DataError
 
 _THINGS = {
@@ -54,7 +54,7 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
     values = features_for(schema.columns, table)
     warnings = []
     for column in schema.columns:
-        if is_string_kind(column.kind):
+        if not is_number_kind(column.kind):
             continue
         read = column_values(column, values[column.name])
         unreadable = num_unreadable(column, table.columns[column.name], read)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from autoflow.components.base import FeatureExtractor, FittedExtractor
+from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind
 from autoflow.testing.check import checks, expect, expect_close, expect_finite, pickled
 from autoflow.testing.declaration import draws
-from autoflow.testing.rows import strange_values, training_values
+from autoflow.testing.rows import missing_value, strange_values, training_values
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -26,7 +27,7 @@ def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
 
 
 def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
-    return sorted(kind for kind in component.accepts if kind is not ColumnKind.IMAGE)
+    return sorted(component.accepts)
 
 
 def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:
@@ -71,7 +72,12 @@ def _graph(fitted: FittedExtractor, values: np.ndarray) -> Callable[[np.ndarray]
     def run(batch: tf.Tensor) -> tf.Tensor:
         return fitted.graph(batch, tables)
 
-    return lambda rows: run(tf.constant(rows.tolist(), dtype, shape=rows.shape)).numpy()
+    return lambda rows: run(tf.constant(_served(rows), dtype, shape=rows.shape)).numpy()
+
+
+def _served(rows: np.ndarray) -> list[object]:
+    """Returns what a server gets: numbers, texts, or the bytes of pictures."""
+    return [value.read() if isinstance(value, Picture) else value for value in rows.ravel().tolist()]
 
 
 def accepts_column_kinds(component: type[FeatureExtractor]) -> None:
@@ -83,13 +89,13 @@ def accepts_column_kinds(component: type[FeatureExtractor]) -> None:
 
 def prepares_finite_features_of_declared_widths(component: type[FeatureExtractor]) -> None:
     """`transform` gives a row for each row, whatever comes."""
-    dtype = np.int32 if component.trainable else np.float32
+    types = [np.int32, np.uint8] if component.trainable else [np.float32]
     for fitted, rows in _cases(component):
         features = fitted.transform(rows)
         shape = (len(rows), sum(fitted.widths))
         expect(len(fitted.widths) == rows.shape[1], f"{rows.shape[1]} widths", fitted.widths)
         expect(features.shape == shape, f"features of shape {shape}", features.shape)
-        expect(features.dtype == dtype, f"features of type {np.dtype(dtype)}", features.dtype)
+        expect(features.dtype in types, f"features of type {np.dtype(types[0])}", features.dtype)
         expect_finite(features, "features")
 
 
@@ -97,7 +103,7 @@ def fits_hard_columns(component: type[FeatureExtractor]) -> None:
     """Folds may hold all-missing columns, one row, or one column."""
     for kind in _kinds(component):
         values = training_values(kind)
-        empty = np.full_like(values, "" if values.dtype == object else np.nan)
+        empty = np.full_like(values, missing_value(kind))
         for training in (empty, values[:1], values[1:2], values[:, :1], strange_values(kind)):
             fitted = component().fit(training, seed=_SEED)
             rows = strange_values(kind)[:, : training.shape[1]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from autoflow.components.base import LabelledFeatures
+from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind
+from autoflow.testing.pictures import strange_pictures, training_pictures
 
 NUM_ROWS = 90
 
@@ -73,11 +75,19 @@ def training_values(kind: ColumnKind, num_rows: int = NUM_ROWS) -> np.ndarray:
         ]
         values = np.array(texts, dtype=object)
     else:
-        raise ValueError(f"no synthetic rows for {kind} columns")
-    missing = "" if values.dtype == object else np.nan
+        pictures = training_pictures(num_rows)
+        values = np.stack([pictures, pictures[::-1], np.roll(pictures, 1)], axis=1)
+    missing = missing_value(kind)
     values[::7, 0] = missing
     values[3::11, 1] = missing
     return values
+
+
+def missing_value(kind: ColumnKind) -> object:
+    """Returns what stands for a missing value in columns of a kind."""
+    if kind is ColumnKind.IMAGE:
+        return Picture()
+    return "" if kind in (ColumnKind.CATEGORICAL, ColumnKind.TEXT) else np.nan
 
 
 def strange_values(kind: ColumnKind) -> np.ndarray:
@@ -86,6 +96,8 @@ def strange_values(kind: ColumnKind) -> np.ndarray:
         column = np.array([*_STRANGE_TEXTS, *_WORDS], dtype=object)
     elif kind is ColumnKind.BOOLEAN:
         column = np.array([0.0, 1.0, np.nan])
+    elif kind is ColumnKind.IMAGE:
+        column = strange_pictures()
     else:
         sizes = np.array(
             [0.0, 1e-320, 0.1, 0.3, 59.5, 86_399.999, 2**24 + 1, 1.7e9, 1e12, 1e39, 1e300, np.inf]

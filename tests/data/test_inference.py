@@ -249,7 +249,7 @@ def test_mixed_units_and_codes_are_no_numbers():
         (list(range(1, NUM_ROWS + 1)), "row number or id"),
         ([str(uuid.UUID(int=i * 7919)) for i in range(NUM_ROWS)], "like an id"),
         ([f"user_{i}" for i in range(NUM_ROWS)], "like an id"),
-        ([f"pictures/{i % 20}.JPG" for i in range(NUM_ROWS)], "pictures are not supported yet"),
+        ([f"pictures/{i % 20}.JPG" for i in range(NUM_ROWS)], "see --image-folder"),
         ([[i] for i in range(NUM_ROWS)], "not supported yet"),
     ],
 )

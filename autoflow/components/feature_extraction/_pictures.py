@@ -1,0 +1,149 @@
+"""Decodes pictures to a grid of pixels: one TensorFlow function for training and for serving.
+
+What cannot be decoded becomes black, as a missing picture does; one bad picture must not fail its batch, and
+TensorFlow's decoders raise, so each picture passes through a tiny `tf.data` pipeline that drops errors.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoflow.data.images import MAX_PIXELS, picture_bytes
+from autoflow.data.picture_headers import FORMATS, HEADER_BYTES, JPEG_START, header_size
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_CHUNK = 256
+"""Pictures that are in memory at a time while a table is prepared."""
+_KEPT_BYTES = 512 * 2**20
+_GREY = (0.299, 0.587, 0.114)
+
+
+def pixels(values: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Returns `uint8[n, size, size, channels]`; a picture is decoded once in a process, while there is room.
+
+    Args:
+        values: `object[n]` of `autoflow.data.images.Picture`.
+        size: height and width that every picture is brought to, in pixels.
+        channels: 3 for red, green and blue, 1 for grey.
+    """
+    found = np.zeros((len(values), size, size, channels), np.uint8)
+    unknown = []
+    for row, value in enumerate(values):
+        grid = _kept.get((value.digest, size, channels))
+        if grid is not None:
+            found[row] = grid
+        elif value.digest:
+            unknown.append(row)
+    for start in range(0, len(unknown), _CHUNK):
+        rows = unknown[start : start + _CHUNK]
+        grids = _traced(size, channels)(picture_bytes(values[rows])).numpy()
+        found[rows] = grids
+        for row, grid in zip(rows, grids, strict=True):
+            _kept[values[row].digest, size, channels] = grid.copy()
+    grid_bytes = size * size * channels
+    while len(_kept) * grid_bytes > _KEPT_BYTES:  # grids of one size follow each other
+        _kept.popitem(last=False)
+    return found
+
+
+def pixels_graph(contents: tf.Tensor, size: int, channels: int) -> tf.Tensor:
+    """Returns the same as `pixels`, `tf.uint8[B, size, size, channels]`, from encoded pictures `[B]`.
+
+    The aspect is not kept. Transparent parts are laid on white, more than eight bits a colour are cut to
+    eight, and of moving pictures the first one counts.
+    """
+    import tensorflow as tf
+
+    black = tf.zeros([size, size, channels], tf.uint8)
+
+    def one(content: tf.Tensor) -> tf.data.Dataset:
+        picture = tf.data.Dataset.from_tensors(content).map(lambda each: _decoded(each, size, channels))
+        return picture.ignore_errors().concatenate(tf.data.Dataset.from_tensors(black)).take(1)
+
+    # a further row keeps the batch from being empty, which a single element cannot be taken of
+    padded = tf.concat([contents, [""]], axis=0)
+    batch = tf.data.Dataset.from_tensor_slices(padded).flat_map(one).batch(2**31 - 1)
+    return tf.ensure_shape(batch.get_single_element()[:-1], [None, size, size, channels])
+
+
+_kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
+"""Decoded pictures by content, size and colours: folds and components ask for the same ones again."""
+
+
+@lru_cache(maxsize=8)
+def _traced(size: int, channels: int) -> Any:
+    import tensorflow as tf
+
+    spec = tf.TensorSpec([None], tf.string)
+    return tf.function(lambda contents: pixels_graph(contents, size, channels), input_signature=[spec])
+
+
+def _decoded(content: tf.Tensor, size: int, channels: int) -> tf.Tensor:
+    import tensorflow as tf
+
+    is_jpeg = tf.equal(tf.strings.substr(content, 0, len(JPEG_START)), JPEG_START)
+    picture = tf.cond(is_jpeg, lambda: _jpeg(content, size), lambda: _other(content))
+    picture = tf.image.resize(tf.ensure_shape(picture, [None, None, 3]), [size, size], antialias=True)
+    if channels == 1:
+        picture = tf.tensordot(picture, tf.constant(_GREY), axes=1)[..., tf.newaxis]
+    return tf.cast(tf.clip_by_value(tf.round(picture), 0.0, 255.0), tf.uint8)
+
+
+def _jpeg(content: tf.Tensor, size: int) -> tf.Tensor:
+    """Decodes at a half, a quarter or an eighth where that is still large enough, which is far quicker."""
+    import tensorflow as tf
+
+    shape = tf.image.extract_jpeg_shape(content, tf.int64)
+    with tf.control_dependencies([_small_enough(shape[0] * shape[1])]):
+        spare = tf.reduce_min(shape[:2]) // size
+    step = tf.cast(spare >= 2, tf.int32) + tf.cast(spare >= 4, tf.int32) + tf.cast(spare >= 8, tf.int32)
+    decoders = [
+        lambda ratio=ratio: tf.cast(tf.io.decode_jpeg(content, channels=3, ratio=ratio), tf.float32)
+        for ratio in (1, 2, 4, 8)
+    ]
+    return tf.switch_case(step, decoders)
+
+
+def _other(content: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    padded = tf.strings.join([content, "\0" * HEADER_BYTES])
+    header = tf.unstack(
+        tf.cast(tf.io.decode_raw(tf.strings.substr(padded, 0, HEADER_BYTES), tf.uint8), tf.int64),
+        num=HEADER_BYTES,
+    )
+    areas = []
+    for kind, (start, offset, more) in FORMATS.items():
+        height, width = header_size(header, kind)
+        begins = tf.equal(tf.strings.substr(padded, 0, len(start)), start)
+        goes_on = tf.equal(tf.strings.substr(padded, offset, len(more)), more)
+        areas.append(tf.where(begins & goes_on, height * width, 0))
+    with tf.control_dependencies([_small_enough(tf.add_n(areas))]):
+        is_png = areas[list(FORMATS).index("png")] > 0
+    return tf.cond(is_png, lambda: _png_on_white(content), lambda: _plain(content))
+
+
+def _plain(content: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    return tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
+
+
+def _png_on_white(content: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    picture = tf.cast(tf.io.decode_png(content, channels=4), tf.float32)
+    opacity = picture[..., 3:] / 255.0
+    return picture[..., :3] * opacity + 255.0 * (1.0 - opacity)
+
+
+def _small_enough(area: tf.Tensor) -> tf.Operation:
+    import tensorflow as tf
+
+    return tf.debugging.assert_less_equal(area, tf.constant(MAX_PIXELS, tf.int64))

@@ -1,0 +1,66 @@
+"""Pictures as the directions of their edges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from autoflow.components.feature_extraction._picture_grids import PictureFeatures
+from autoflow.components.registry import register
+from autoflow.data.schema import ColumnKind, DataProfile
+
+if TYPE_CHECKING:
+    import keras_tuner
+    import tensorflow as tf
+
+
+@register
+@dataclass(frozen=True)
+class GradientHistograms(PictureFeatures):
+    """How strong the edges of each direction are in each cell of a picture, brightness aside.
+
+    Follows the histograms of oriented gradients of Dalal and Triggs (2005), with a smooth share of each
+    gradient for every direction in place of the nearest ones, overlapping cells, and a square root
+    (Arandjelovic and Zisserman 2012). Makes linear models and nearest neighbours good at shapes.
+
+    Args:
+        size: height and width that a picture is brought to, 16 to 96 pixels, a multiple of 8.
+        channels: 1 for grey, 3 for colours.
+        cell: side of a cell in pixels, 4 or 8.
+        directions: 4 to 16.
+    """
+
+    accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.IMAGE})
+
+    channels: int = 1
+    cell: int = 4
+    directions: int = 8
+
+    @classmethod
+    def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
+        """Draws size, cell and directions."""
+        side = max((column.picture_side for column in profile.columns), default=0.0)
+        return cls(
+            size=hp.Choice("size", [24, 32, 48, 64], default=32 if side < 48 else 48),
+            cell=hp.Choice("cell", [4, 8], default=4 if side < 48 else 8),
+            directions=hp.Choice("directions", [6, 8, 12], default=cls.directions),
+        )
+
+    def features(self, grids: tf.Tensor) -> tf.Tensor:
+        """Returns `(size / cell)**2 * directions` features a channel."""
+        import tensorflow as tf
+
+        values = tf.pad(tf.cast(grids, tf.float32) / 255.0, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+        across = values[:, 1:-1, 2:] - values[:, 1:-1, :-2]
+        down = values[:, 2:, 1:-1] - values[:, :-2, 1:-1]
+        angles = [2 * math.pi * number / self.directions for number in range(self.directions)]
+        strengths = tf.concat(
+            [tf.nn.relu(math.cos(angle) * across + math.sin(angle) * down) ** 2 for angle in angles], axis=-1
+        )
+        length = tf.sqrt(across**2 + down**2 + 1e-8)
+        strengths /= tf.concat([length] * self.directions, axis=-1)
+        sums = tf.nn.avg_pool2d(strengths, 2 * self.cell, self.cell, "SAME")
+        around = tf.nn.avg_pool2d(tf.reduce_sum(sums, axis=-1, keepdims=True), 3, 1, "SAME")
+        flat = tf.sqrt(sums / (around + 0.01))
+        return tf.reshape(flat, [-1, flat.shape[1:].num_elements()])
