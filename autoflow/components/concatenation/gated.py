@@ -85,7 +85,8 @@ class Gated(Concatenation):
 
         An open gate says little about a column that never changes, and several columns may share a gate. So
         a column's mean gate (over rows and dimensions) is multiplied by the spread of its own part of the
-        projection, the root of the mean square around the mean row.
+        projection, the root of the mean square around the mean row. This is what the gates let through; what
+        the body behind them makes of it is not asked, so a short training leaves noise some share.
         """
         import keras
 
