@@ -254,6 +254,7 @@ def _show_warnings(predictor: Predictor) -> None:
 
 def _show_report(console: Console, report: RunReport) -> None:
     from autoflow.budget import format_duration
+    from autoflow.report.contributions import contribution_line
 
     model = report.model
     console.print(
@@ -284,6 +285,8 @@ def _show_report(console: Console, report: RunReport) -> None:
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
     console.print(f"  {escape(model.verification.message)}{speed}", soft_wrap=True)
     _show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
+    if model.contributions:
+        console.print(f"  {escape(contribution_line(model.contributions))}", soft_wrap=True)
     folder = escape(str(model.folder))
     console.print("\n[bold]Next[/bold]")
     console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)

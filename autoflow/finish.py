@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from autoflow import metrics
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
+from autoflow.data.images import Picture
+from autoflow.data.schema import ColumnKind
 from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.saved_model import Export, export_model, num_examples
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
+from autoflow.pipeline.contributions import mean_contributions
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError, Ledger
@@ -29,6 +32,7 @@ from autoflow.search.trial import TrialJob, TrialResult
 
 _ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
+_CONTRIBUTION_ROWS = 500
 _UNSEEN = "\u2047 never seen"
 
 
@@ -48,6 +52,7 @@ class FinishedModel:
         scores: figures by set of rows, as in the manifest.
         verification: what a clean process found.
         num_bytes: size of the version folder.
+        contributions: share of each raw column, as in the manifest, the largest first; often empty.
     """
 
     folder: Path
@@ -56,6 +61,7 @@ class FinishedModel:
     scores: Mapping[str, Mapping[str, Any]]
     verification: VerificationResult
     num_bytes: int
+    contributions: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if len(self.members) == 1:
@@ -83,6 +89,7 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
             "scores": model.scores,
             "verification": verification,
             "num_bytes": model.num_bytes,
+            "contributions": model.contributions,
             "num_trials": len(ledger.entries()),
             "asked": asked,
         },
@@ -106,6 +113,7 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
         noted["scores"],
         VerificationResult(**verification),
         noted["num_bytes"],
+        noted.get("contributions", {}),
     )
 
 
@@ -144,7 +152,8 @@ class Finisher:
                 model, refitted = self._fitted(members)
                 self.observer(Stage("exporting and verifying the model"))
                 scores = {"validation": self._scores(members)}
-                export = self._export(model, members, scores, refitted=refitted)
+                shares = told_contributions(model, self.experiment.dataset, self.observer)
+                export = self._export(model, members, scores, shares, refitted=refitted)
             except (DamagedTrialError, NotFittedError) as error:
                 trouble = str(error)
             except AutoFlowError:
@@ -156,7 +165,13 @@ class Finisher:
                     if not export.verification.ok:
                         self.observer(Warned(f"the model was not verified: {export.verification.message}"))
                     return FinishedModel(
-                        export.folder, members, refitted, scores, export.verification, export.num_bytes
+                        export.folder,
+                        members,
+                        refitted,
+                        scores,
+                        export.verification,
+                        export.num_bytes,
+                        shares,
                     )
                 trouble = export.verification.message if export.verification else trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
@@ -241,6 +256,7 @@ class Finisher:
         model: WeightedPipelines,
         members: tuple[Member, ...],
         scores: Mapping[str, Mapping[str, Any]],
+        contributions: Mapping[str, float],
         *,
         refitted: bool,
     ) -> Export:
@@ -252,6 +268,7 @@ class Finisher:
             if refitted
             else len(self.experiment.folds[0].train),
             source=self.source,
+            contributions=contributions,
         )
         return export_model(
             model,
@@ -274,13 +291,27 @@ class Finisher:
         return self.study.chooser.labels
 
 
+def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Observer) -> Mapping[str, float]:
+    """Returns the shares of the raw columns on some rows; nothing where no member can tell or one fails."""
+    try:
+        return mean_contributions(model, _spread(dataset, _CONTRIBUTION_ROWS))
+    except Exception as error:  # figures for the report are not worth a model
+        observer(Warned(f"what each column contributed is not known: {type(error).__name__}: {error}"))
+        return {}
+
+
 def _examples(dataset: Dataset) -> Mapping[str, np.ndarray]:
     """Returns rows to verify: some spread over the table, one with all values missing, one never seen."""
-    num_rows = num_examples(dataset.schema) - 2
-    spread = np.unique(np.linspace(0, dataset.num_rows - 1, num_rows).astype(np.int64))
     examples = {}
-    for column in dataset.schema.columns:
-        values = dataset.raw[column.name][spread]
-        odd = ["", _UNSEEN] if values.dtype == object else [np.nan, 1e6]
-        examples[column.name] = np.concatenate([values, np.array(odd, values.dtype)])
+    for name, values in _spread(dataset, num_examples(dataset.schema) - 2).items():
+        odd: list[object] = ["", _UNSEEN] if values.dtype == object else [np.nan, 1e6]
+        if dataset.schema.column(name).kind is ColumnKind.IMAGE:
+            odd = [Picture(), Picture("unseen", content=_UNSEEN.encode())]
+        examples[name] = np.concatenate([values, np.array(odd, values.dtype)])
     return examples
+
+
+def _spread(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
+    """Returns raw columns of so many rows, or all, evenly spread over the table."""
+    rows = np.unique(np.linspace(0, dataset.num_rows - 1, num_rows).astype(np.int64))
+    return {column.name: dataset.raw[column.name][rows] for column in dataset.schema.columns}

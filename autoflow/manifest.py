@@ -63,12 +63,15 @@ class ManifestDetails:
         metrics: figures by set of rows, such as `{"validation": {"log_loss": 0.3}}`; JSON values.
         num_training_rows: rows that the exported model was fitted on.
         source: name of the training table, as the user gave it.
+        contributions: share of each raw column in what the model merges, by header, 0 to 1; they sum to 1.
+            Empty where no member can tell.
     """
 
     recipes: tuple[Recipe, ...] = ()
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     num_training_rows: int = 0
     source: str = ""
+    contributions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class Manifest:
             "metrics": _finite(self.details.metrics),
             "num_training_rows": self.details.num_training_rows,
             "source": self.details.source,
+            "contributions": _finite(self.details.contributions),
             "examples": [
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
                 for example in self.examples
@@ -147,6 +151,9 @@ class Manifest:
                     metrics=dict(value["metrics"]),
                     num_training_rows=int(value["num_training_rows"]),
                     source=str(value["source"]),
+                    contributions={
+                        str(name): float(share) for name, share in value.get("contributions", {}).items()
+                    },
                 ),
                 created=str(value["created"]),
                 versions=dict(value["versions"]),

@@ -41,6 +41,7 @@ def _manifest(header: str = "値段 (JPY)", word: str = "赤") -> Manifest:
             {"validation": {"log_loss": 0.5, "confusion": [[1, 2], [3, 4]]}},
             12,
             "items.csv",
+            {header: 0.75, header + "?": 0.25},
         ),
         created="2026-01-01T00:00:00+00:00",
         versions={"autoflow": "0.1.0"},
@@ -71,6 +72,12 @@ def test_a_column_of_an_older_manifest_gets_the_default_of_a_new_field() -> None
     value = _manifest().to_json()
     del value["columns"][0]["number_format"]
     assert Manifest.from_json(value) == _manifest()
+
+
+def test_an_older_manifest_says_nothing_about_contributions() -> None:
+    value = _manifest().to_json()
+    del value["contributions"]
+    assert Manifest.from_json(value).details.contributions == {}
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,21 @@ class Concatenation(Component):
                 every raw column in the inputs. A projection per raw column is possible with it.
         """
 
+    def contributions(
+        self, layer: keras.layers.Layer, features: Sequence[np.ndarray], widths: Sequence[Sequence[int]]
+    ) -> np.ndarray | None:
+        """Returns how far a trained merge listens to each raw column, `float64[sum of len(widths[i])]`.
+
+        Optional: None where the merge cannot tell. Shares are 0 to 1, sum to 1, and are in the order of
+        `widths`.
+
+        Args:
+            layer: made by `layer(widths)`, with trained weights.
+            features: what it merges, `float32[n, sum(widths[i])]` a node, of one row or more.
+            widths: as the layer was made with.
+        """
+        return None
+
 
 # --- classification ----------------------------------------------------------------------------------
 

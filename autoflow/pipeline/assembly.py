@@ -52,11 +52,14 @@ class FittedPipeline:
         Args:
             raw: raw values by header, as the exported model takes them (see `autoflow.data.values`).
         """
-        blocks = [
+        return self.predict_prepared(self.prepare(raw))
+
+    def prepare(self, raw: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Returns the prepared features of raw rows, one array a node; see `FittedExtractor.transform`."""
+        return [
             extractor.transform(stacked([self.schema.column(name) for name in node.columns], raw))
             for node, extractor in zip(self.spec.nodes, self.extractors, strict=True)
         ]
-        return self.predict_prepared(blocks)
 
     def predict_prepared(self, blocks: list[np.ndarray]) -> np.ndarray:
         """As `predict_probabilities`, from prepared features, one array a node."""

@@ -107,6 +107,26 @@ class FittedNetwork:
             self.with_model(loaded)
         return loaded.with_weights(self.weights)
 
+    def contributions(self, blocks: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Returns the share of each raw column in what is merged; see `Concatenation.contributions`.
+
+        Args:
+            blocks: prepared features of one row or more, one array a node.
+        """
+        import keras
+
+        if not self.concatenation.trainable:
+            return None
+        network = _network(
+            self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=0
+        )
+        network.model.set_weights(list(self.weights))
+        features = keras.Model(network.model.inputs, network.features)(list(blocks), training=False)
+        widths = [extractor.layer_widths for extractor in self.extractors]
+        return self.concatenation.contributions(
+            network.merge, [np.asarray(node) for node in features], widths
+        )
+
     def with_model(self, loaded: LoadedModel) -> FittedNetwork:
         """Returns this network, which uses a model of its own shape instead of building one."""
         self.__dict__["_model"] = loaded
@@ -135,6 +155,33 @@ def network_model(
         dtypes: of the prepared blocks.
         seed: for initialisers and dropout.
     """
+    return _network(extractors, concatenation, classifier, num_classes, dtypes, seed=seed).model
+
+
+@dataclass(frozen=True, eq=False)
+class _Network:
+    """A Keras model from prepared blocks to logits, and what lies inside it.
+
+    Args:
+        model: the whole.
+        features: of each node, after its trainable layer; what `merge` takes.
+        merge: the layer of the concatenation.
+    """
+
+    model: keras.Model
+    features: list[keras.KerasTensor]
+    merge: keras.layers.Layer
+
+
+def _network(
+    extractors: tuple[FittedExtractor, ...],
+    concatenation: Concatenation,
+    classifier: NeuralClassifier,
+    num_classes: int,
+    dtypes: tuple[str, ...],
+    *,
+    seed: int,
+) -> _Network:
     import keras
 
     inputs, features, widths = [], [], []
@@ -144,8 +191,10 @@ def network_model(
         inputs.append(block)
         features.append(block if layer is None else layer(block))
         widths.append(extractor.layer_widths)
-    fused = concatenation.layer(widths)(features)
-    return keras.Model(inputs, classifier.body(int(fused.shape[-1]), num_classes, seed)(fused))
+    merge = concatenation.layer(widths)
+    fused = merge(features)
+    body = classifier.body(int(fused.shape[-1]), num_classes, seed)
+    return _Network(keras.Model(inputs, body(fused)), features, merge)
 
 
 def network_logits(model: keras.Model, blocks: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,13 +15,21 @@ _WIDTHS = (((1,),), ((1, 1, 3), (5,)), ((2,), (4, 1), (1, 1, 1, 1)))
 _NUM_ROWS = 9
 
 
-def _cases(component: type[Concatenation]) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """Yields layers of the default and of random components with inputs, one array a node."""
+def _merges(
+    component: type[Concatenation],
+) -> Iterator[tuple[Concatenation, Sequence[Sequence[int]], list[np.ndarray]]]:
+    """Yields the default and random components, each with widths and inputs, one array a node."""
     random = np.random.default_rng(5)
     for value in (component(), *draws(component)[:3]):
         for widths in _WIDTHS:
-            layer = cast(Concatenation, value).layer(widths)
-            yield layer, [random.normal(0, 1, (_NUM_ROWS, sum(node))).astype(np.float32) for node in widths]
+            nodes = [random.normal(0, 1, (_NUM_ROWS, sum(node))).astype(np.float32) for node in widths]
+            yield cast(Concatenation, value), widths, nodes
+
+
+def _cases(component: type[Concatenation]) -> Iterator[tuple[Any, list[np.ndarray]]]:
+    """Yields layers of the default and of random components with inputs, one array a node."""
+    for value, widths, nodes in _merges(component):
+        yield value.layer(widths), nodes
 
 
 def merges_to_one_finite_vector(component: type[Concatenation]) -> None:
@@ -67,4 +75,19 @@ def learns_if_it_says_so(component: type[Concatenation]) -> None:
             expect_finite(tf.convert_to_tensor(gradient).numpy(), "gradients")
 
 
-CONCATENATION_CHECKS = checks(merges_to_one_finite_vector, treats_rows_alone, learns_if_it_says_so)
+def tells_shares_or_nothing(component: type[Concatenation]) -> None:
+    """`contributions` are one share a raw column, which sum to 1, or None."""
+    for value, widths, nodes in _merges(component):
+        shares = value.contributions(value.layer(widths), nodes, widths)
+        if shares is None:
+            continue
+        count = sum(len(node) for node in widths)
+        expect(shares.shape == (count,), f"{count} shares", shares.shape)
+        expect_finite(shares, "shares")
+        expect(bool(shares.min() >= 0), "no negative share", shares.min())
+        expect(abs(float(shares.sum()) - 1.0) < 1e-6, "shares that sum to 1", shares.sum())
+
+
+CONCATENATION_CHECKS = checks(
+    merges_to_one_finite_vector, treats_rows_alone, learns_if_it_says_so, tells_shares_or_nothing
+)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.tree import DecisionTreeClassifier
 
 from autoflow.components.feature_extraction._datetimes import PARTS, calendar
 from autoflow.components.feature_extraction._text_tokens import CharacterTokens, WordTokens
@@ -16,7 +17,7 @@ from autoflow.components.feature_extraction.boolean_flags import BooleanFlags
 from autoflow.components.feature_extraction.calendar_parts import CalendarParts
 from autoflow.components.feature_extraction.category_embedding import CategoryEmbedding
 from autoflow.components.feature_extraction.cyclic_time import CyclicTime
-from autoflow.components.feature_extraction.elapsed_time import ElapsedTime
+from autoflow.components.feature_extraction.datetime_features import DatetimeFeatures
 from autoflow.components.feature_extraction.frequency import Frequency
 from autoflow.components.feature_extraction.hashed_categories import HashedCategories
 from autoflow.components.feature_extraction.one_hot import OneHot
@@ -221,15 +222,57 @@ def test_midnight_lies_beside_the_minute_before() -> None:
     assert np.linalg.norm(midnight - before) < 0.01 < np.linalg.norm(midnight - noon)
 
 
-def test_elapsed_time_shows_the_days_between_two_columns() -> None:
-    starts = RANDOM.uniform(0, 1e9, 200)
-    gaps = RANDOM.uniform(0, 30, 200)
-    values = np.stack([starts, starts + gaps * 86_400], axis=1)
-    fitted = ElapsedTime().fit(values, seed=0)
+def _orders(num_rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Returns moments of two columns over thirty years, and the days between them."""
+    starts = RANDOM.uniform(0, 1e9, num_rows)
+    gaps = RANDOM.uniform(0, 30, num_rows)
+    return np.stack([starts, starts + gaps * 86_400], axis=1), gaps
+
+
+def test_gaps_count_for_the_later_column() -> None:
+    values, gaps = _orders()
+    fitted = DatetimeFeatures(parts="none", harmonics=0).fit(values, seed=0)
     assert fitted.widths == (1, 2)
-    features = fitted.transform(values)
-    assert max(abs(np.corrcoef(features[:, place], gaps)[0, 1]) for place in (1, 2)) > 0.999
-    assert ElapsedTime(differences=False).fit(values, seed=0).widths == (1, 1)
+    assert np.corrcoef(fitted.transform(values)[:, 2], gaps)[0, 1] > 0.999
+    alone = DatetimeFeatures(parts="none", harmonics=0, gaps=False).fit(values, seed=0)
+    assert alone.widths == (1, 1)
+
+
+def test_a_tree_learns_what_the_gap_between_two_dates_decides() -> None:
+    values, gaps = _orders()
+    accuracies = []
+    for extractor in (DatetimeFeatures(), DatetimeFeatures(gaps=False)):
+        features = extractor.fit(values[:400], seed=0).transform(values)
+        tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(features[:400], gaps[:400] > 12)
+        accuracies.append(tree.score(features[400:], gaps[400:] > 12))
+    assert accuracies[0] > 0.97 > 0.8 > accuracies[1]
+
+
+def test_a_missing_moment_gives_the_mean_gap_and_the_median_moment() -> None:
+    values, _ = _orders()
+    values[::5, 0] = np.nan
+    fitted = DatetimeFeatures(parts="none", harmonics=0).fit(values, seed=0)
+    assert fitted.widths == (2, 2)
+    elapsed, flag, _, gap = fitted.transform(values).T
+    assert flag.tolist() == np.isnan(values[:, 0]).tolist()
+    assert not elapsed[::5].any()
+    assert not gap[::5].any()
+    assert np.ptp(gap) > 1
+
+
+def test_gaps_are_bounded_and_begin_with_neighbours() -> None:
+    values = np.sort(RANDOM.uniform(0, 1e9, (50, 13)), axis=1)
+    assert DatetimeFeatures(parts="none", harmonics=0).fit(values, seed=0).widths == (1, *(2,) * 10, 1, 1)
+    three = values[:, :3]
+    assert DatetimeFeatures(parts="none", harmonics=0).fit(three, seed=0).widths == (1, 2, 3)
+
+
+def test_a_column_of_one_moment_yields_a_constant() -> None:
+    values = np.full((5, 1), 1e9)
+    for extractor in (CalendarParts(), CyclicTime(), DatetimeFeatures()):
+        fitted = extractor.fit(values, seed=0)
+        assert fitted.widths == (1,)
+        assert not fitted.transform(values).any()
 
 
 # --- text --------------------------------------------------------------------------------------------

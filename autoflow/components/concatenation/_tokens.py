@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import keras
 
 
+_PROJECTION = "projection_of_width_"
+
+
 def inputs_of(widths: Sequence[Sequence[int]]) -> list[keras.KerasTensor]:
     """Returns one symbolic input a node, `float32[B, sum(widths[i])]`."""
     import keras
@@ -52,7 +55,11 @@ def project(features: keras.KerasTensor, widths: Sequence[int], dimensions: int)
         spread = keras.initializers.RandomNormal(stddev=width**-0.5)
         blocks.append(
             keras.layers.EinsumDense(
-                "bcw,cwd->bcd", (len(members), dimensions), bias_axes="cd", kernel_initializer=spread
+                "bcw,cwd->bcd",
+                (len(members), dimensions),
+                bias_axes="cd",
+                kernel_initializer=spread,
+                name=f"{_PROJECTION}{width}",
             )(slices)
         )
         columns.append(members)
@@ -63,9 +70,24 @@ def project(features: keras.KerasTensor, widths: Sequence[int], dimensions: int)
     )
 
 
+def projection_matrices(merge: keras.Model, widths: Sequence[int]) -> list[np.ndarray]:
+    """Returns the matrix of each slice, `float32[widths[i], dimensions]`, in a model with one `project`."""
+    sizes = np.array(widths, np.int64)
+    matrices: dict[int, np.ndarray] = {}
+    for width in np.unique(sizes).tolist():
+        kernels = np.asarray(merge.get_layer(f"{_PROJECTION}{width}").kernel)
+        matrices |= zip(np.flatnonzero(sizes == width).tolist(), kernels, strict=True)
+    return [matrices[place] for place in range(len(sizes))]
+
+
 def flat(widths: Sequence[Sequence[int]]) -> list[int]:
     """Returns the widths of all raw columns that have features, in order.
 
     A text column without any word in training, for instance, may have none.
     """
     return [int(width) for node in widths for width in node if width > 0]
+
+
+def units_of(widths: Sequence[Sequence[int]], unit: str) -> list[int]:
+    """Returns the widths of all raw columns (`unit` is `"column"`) or nodes (`"node"`) that have features."""
+    return flat(widths) if unit == "column" else flat([[sum(node)] for node in widths])

@@ -6,14 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from autoflow.components.base import Concatenation
-from autoflow.components.concatenation._tokens import flat, inputs_of, project, side_by_side
+from autoflow.components.concatenation._tokens import (
+    inputs_of,
+    project,
+    projection_matrices,
+    side_by_side,
+    units_of,
+)
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
+
+
+_GATES = "gates"
 
 
 @register
@@ -55,14 +66,42 @@ class Gated(Concatenation):
 
         inputs = inputs_of(widths)
         features = side_by_side(inputs)
-        nodes = [int(sum(node)) for node in widths if sum(node) > 0]
-        slices = flat(widths) if self.unit == "column" else nodes
+        slices = units_of(widths, self.unit)
         gate_width = 1 if self.unit == "column" else self.dimensions
         tokens = keras.ops.tanh(project(features, slices, self.dimensions))
         gates = keras.layers.Dense(len(slices) * gate_width)(features)
         gates = keras.layers.Reshape((len(slices), gate_width))(gates)
         if self.gate == "softmax" and len(slices) > 1:  # a single gate has no rival
-            gates = keras.ops.softmax(gates, axis=1)
+            gates, level = keras.layers.Softmax(axis=1, name=_GATES)(gates), 1.0
         else:
-            gates = keras.ops.sigmoid(gates) * (2.0 / len(slices) ** 0.5)
-        return keras.Model(inputs, keras.ops.sum(tokens * gates, axis=1))
+            gates = keras.layers.Activation("sigmoid", name=_GATES)(gates)
+            level = 2.0 / len(slices) ** 0.5
+        return keras.Model(inputs, keras.ops.sum(tokens * gates, axis=1) * level)
+
+    def contributions(
+        self, layer: keras.layers.Layer, features: Sequence[np.ndarray], widths: Sequence[Sequence[int]]
+    ) -> np.ndarray | None:
+        """Returns the shares of the raw columns: the mean gate times what the column moves behind it.
+
+        An open gate says little about a column that never changes, and several columns may share a gate. So
+        a column's mean gate (over rows and dimensions) is multiplied by the spread of its own part of the
+        projection, the root of the mean square around the mean row. This is what the gates let through; what
+        the body behind them makes of it is not asked, so a short training leaves noise some share.
+        """
+        import keras
+
+        units = units_of(widths, self.unit)
+        gates = keras.Model(layer.inputs, layer.get_layer(_GATES).output)(list(features), training=False)
+        # one gate and one row of a matrix a feature, whatever shares a gate
+        openness = np.repeat(np.asarray(gates, np.float64).mean(axis=(0, 2)), units)
+        matrix = np.concatenate(projection_matrices(layer, units))
+        joined = np.concatenate([np.asarray(node, np.float32) for node in features], axis=1)
+        joined -= joined.mean(axis=0)
+        sizes = np.array([width for node in widths for width in node], np.int64)
+        ends = np.cumsum(sizes)
+        shares = np.zeros(len(sizes))
+        for place, (start, end) in enumerate(zip(ends - sizes, ends, strict=True)):
+            moved = np.square(joined[:, start:end] @ matrix[start:end]).mean()
+            shares[place] = openness[start:end].max(initial=0.0) * np.sqrt(moved)
+        total = shares.sum()
+        return shares / total if total > 0 else np.full(len(shares), 1.0 / len(shares))

@@ -26,7 +26,8 @@ class ProjectedSum(Concatenation):
 
     Args:
         dimensions: width of the common space, 16 to 256.
-        pooling: `"sum"` (over the square root of the number of columns), `"mean"` or `"max"`.
+        pooling: `"sum"` (over the square root of the number of columns) or `"mean"`; for the maximum see
+            `max_pool`.
     """
 
     dimensions: int = 96
@@ -37,7 +38,7 @@ class ProjectedSum(Concatenation):
         """Draws width and pooling."""
         return cls(
             dimensions=hp.Int("dimensions", 16, 256, step=16, default=96),
-            pooling=hp.Choice("pooling", ["sum", "mean", "max"], default="sum"),
+            pooling=hp.Choice("pooling", ["sum", "mean"], default="sum"),
         )
 
     @classmethod
@@ -52,9 +53,6 @@ class ProjectedSum(Concatenation):
         inputs = inputs_of(widths)
         columns = flat(widths)
         tokens = keras.ops.gelu(project(side_by_side(inputs), columns, self.dimensions))
-        if self.pooling == "max":
-            pooled = keras.ops.max(tokens, axis=1)
-        else:
-            power = 1.0 if self.pooling == "mean" else 0.5
-            pooled = keras.ops.sum(tokens, axis=1) * len(columns) ** -power
+        power = {"sum": 0.5, "mean": 1.0}[self.pooling]
+        pooled = keras.ops.sum(tokens, axis=1) * len(columns) ** -power
         return keras.Model(inputs, keras.layers.LayerNormalization()(pooled))
