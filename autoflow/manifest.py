@@ -82,6 +82,7 @@ class Manifest:
         created: time of the export, ISO 8601 in UTC.
         versions: of autoflow, tensorflow, keras and python at the export.
         examples: raw rows with expected outputs.
+        embedding_size: numbers that the signature `embed` gives for a row; 0 for a model without it.
         files: SHA-256 of every other file of the version folder, by path with forward slashes.
     """
 
@@ -90,6 +91,7 @@ class Manifest:
     created: str
     versions: Mapping[str, str]
     examples: tuple[Example, ...] = ()
+    embedding_size: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,6 +119,7 @@ class Manifest:
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
                 for example in self.examples
             ],
+            "embedding_size": self.embedding_size,
             "files": dict(self.files),
         }
 
@@ -154,6 +157,7 @@ class Manifest:
                     Example(dict(e["row"]), str(e["label"]), tuple(float(score) for score in e["scores"]))
                     for e in value["examples"]
                 ),
+                embedding_size=int(value.get("embedding_size", 0)),
                 files=dict(value["files"]),
             )
         except KeyError as error:

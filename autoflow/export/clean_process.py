@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORBIDDEN = {"autoflow", "sklearn", "lightgbm"}
 TOLERANCE = 1e-5
 ROW_TOLERANCE = 1e-6
+EMBEDDING_TOLERANCE = 1e-5
 TIMED_RUNS = 200
 TIMED_SECONDS = 0.5
 
@@ -77,7 +78,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     feed = _feed(request["columns"], request["rows"])
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         meta_graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], request["folder"])
-        for name in ("serving_default", "classify"):
+        for name in ("serving_default", "classify", "embed"):
             if name not in meta_graph.signature_def:
                 raise Different(f"the signature {name} is missing")
         serving = Signature(session, meta_graph.signature_def["serving_default"])
@@ -88,6 +89,7 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
         difference = _compare("the rows", probabilities, expected, TOLERANCE)
         row_difference = _check_single_rows(serving, feed, probabilities, request["classes"])
         _check_classify(serving, classify, feed, request["classes"])
+        _check_embed(Signature(session, meta_graph.signature_def["embed"]), serving, feed)
         records = _replay_warmup(serving, classify, request["folder"])
         row_ms = _row_milliseconds(serving, feed)
     if FORBIDDEN & sys.modules.keys():
@@ -157,7 +159,7 @@ def _compare(what: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
     import numpy as np
 
     if found.shape != expected.shape:
-        raise Different(f"{what} give probabilities of shape {found.shape} instead of {expected.shape}")
+        raise Different(f"{what} give numbers of shape {found.shape} instead of {expected.shape}")
     difference = float(np.abs(found - expected).max(initial=0.0))
     if not difference <= tolerance:
         row = int(np.abs(found - expected).max(axis=1).argmax())
@@ -191,6 +193,24 @@ def _check_classify(
     }
     found = _unranked(classify({"inputs": _examples(rounded)}), classes)
     _compare("classify and serving_default", found, _unranked(serving(rounded), classes), ROW_TOLERANCE)
+
+
+def _check_embed(embed: Signature, serving: Signature, feed: dict[str, np.ndarray]) -> None:
+    """Checks that embeddings are finite numbers and those of a row alone the same as in a batch."""
+    import numpy as np
+
+    if embed.types != serving.types or embed.outputs != ["embedding"]:
+        raise Different("embed takes other columns than serving_default, or gives more than an embedding")
+    vectors = embed(feed)["embedding"]
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise Different("an embedding is no vector of finite numbers")
+    for row in range(len(vectors)):
+        alone = embed({name: values[row : row + 1] for name, values in feed.items()})["embedding"]
+        # features may be large, unlike probabilities
+        tolerance = EMBEDDING_TOLERANCE * max(1.0, float(np.abs(vectors[row]).max(initial=0.0)))
+        _compare(
+            f"embeddings of row {row + 1} alone and in a batch", alone, vectors[row : row + 1], tolerance
+        )
 
 
 def _examples(feed: dict[str, np.ndarray]) -> np.ndarray:

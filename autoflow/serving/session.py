@@ -12,11 +12,12 @@ from autoflow.errors import NoModelError
 from autoflow.serving.quiet import import_tensorflow
 
 _SIGNATURE = "serving_default"
+_EMBED = "embed"
 _NUMBERS = {RawType.FLOAT32: np.float32, RawType.FLOAT64: np.float64}
 
 
 class ServingSession:
-    """The `serving_default` signature of a version folder; safe to call from several threads.
+    """The signatures for raw rows of a version folder; safe to call from several threads.
 
     The Session loader is used because it is the server's own code path and, unlike `tf.saved_model.load`,
     it knows the inputs by their raw headers.
@@ -47,6 +48,13 @@ class ServingSession:
                 [signature.outputs[name].name for name in ("classes", "scores")],
                 [signature.inputs[column.name].name for column in schema.columns],
             )
+            self._embed = None
+            if _EMBED in meta_graph.signature_def:
+                embed = meta_graph.signature_def[_EMBED]
+                self._embed = self._session.make_callable(
+                    [embed.outputs["embedding"].name],
+                    [embed.inputs[column.name].name for column in schema.columns],
+                )
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise NoModelError(
@@ -62,9 +70,24 @@ class ServingSession:
         Args:
             raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
         """
-        feed = [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
-        names, scores = self._run(*feed)
+        names, scores = self._run(*self._feed(raw))
         return in_class_order(names, scores, self._schema.classes)
+
+    def embeddings(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, d]`; args are those of `probabilities`.
+
+        Raises:
+            NoModelError: an AutoFlow that had no embeddings yet exported the model.
+        """
+        if self._embed is None:
+            raise NoModelError(
+                "the model has no signature 'embed', it is of an older AutoFlow; export it again."
+            )
+        (vectors,) = self._embed(*self._feed(raw))
+        return np.asarray(vectors)
+
+    def _feed(self, raw: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
 
     @staticmethod
     def _input(values: np.ndarray, raw_type: RawType) -> np.ndarray:

@@ -157,7 +157,8 @@ def test_single_rows_are_compared_with_the_batch(tmp_path: Path, verifier: Verif
 
                 def __call__(self, raw):
                     size = tf.cast(tf.shape(next(iter(raw.values())))[0], tf.float32)
-                    return self.inner(raw) + (1 - size / 4) * tf.constant([[1e-3, -1e-3, 0]])
+                    probabilities, embedding = self.inner(raw)
+                    return probabilities + (1 - size / 4) * tf.constant([[1e-3, -1e-3, 0]]), embedding
 
             return Module()
 
@@ -168,3 +169,42 @@ def test_single_rows_are_compared_with_the_batch(tmp_path: Path, verifier: Verif
     assert done.verification.outcome is Outcome.DIFFERENT
     assert "alone and in a batch" in done.verification.detail
     assert np.allclose(model.predict_probabilities(rows).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"), [("batch", "alone and in a batch"), ("nan", "no vector of finite numbers")]
+)
+def test_embeddings_are_checked(tmp_path: Path, verifier: Verifier, flaw: str, words: str) -> None:
+    class Flawed(FakeModel):
+        """Its embedding depends on the other rows, or is not a number in one of them."""
+
+        def module(self):
+            import tensorflow as tf
+
+            inner = super().module()
+
+            class Module(tf.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.inner = inner
+
+                def __call__(self, raw):
+                    probabilities, embedding = self.inner(raw)
+                    size = tf.cast(tf.shape(embedding)[0], tf.float32)
+                    return probabilities, embedding + (size if flaw == "batch" else embedding * np.inf)
+
+            return Module()
+
+    model = Flawed(schema_of(("a", "b")))
+    done = export_model(
+        model,
+        tmp_path,
+        details=ManifestDetails(),
+        examples=rows_of(model.schema, num_rows=4),
+        verifier=verifier,
+    )
+    assert done.folder is None
+    assert done.verification is not None
+    assert done.verification.outcome is Outcome.DIFFERENT
+    assert "embedding" in done.verification.detail
+    assert words in done.verification.detail
