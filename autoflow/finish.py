@@ -18,7 +18,7 @@ from autoflow.export.saved_model import MAX_EXAMPLES, Export, export_model
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
-from autoflow.search.ensemble import Candidate, select
+from autoflow.search.ensemble import Candidate, affordable_metric, select
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError, Ledger
@@ -209,7 +209,8 @@ class Finisher:
         if not candidates:
             return ()
         max_members = self.study.costs.affordable_members(self.study.budget.remaining())
-        selection = select(candidates, labels[rows], metric=self.study.metric, max_members=max_members)
+        metric = affordable_metric(self.study.metric, len(rows), len(self.experiment.dataset.schema.classes))
+        selection = select(candidates, labels[rows], metric=metric, max_members=max_members)
         return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:

@@ -22,6 +22,9 @@ from autoflow.errors import NoModelError
 FORMAT_VERSION = 1
 """Raised by one whenever an older AutoFlow could no longer read the manifest."""
 
+MAX_RANKED = 100
+"""Classes that an answer ranks at most: nobody reads on, and a thousand would be 30 KB of JSON a row."""
+
 MANIFEST_PATH = "assets.extra/autoflow.json"
 """Place of the manifest inside a version folder."""
 
@@ -119,6 +122,7 @@ class Manifest:
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
                 for example in self.examples
             ],
+            "num_ranked": num_ranked(len(self.schema.classes)),
             "embedding_size": self.embedding_size,
             "files": dict(self.files),
         }
@@ -166,6 +170,15 @@ class Manifest:
             raise NoModelError(
                 f"{place}: the manifest is damaged ({error}); export the model again."
             ) from None
+
+
+def num_ranked(num_classes: int) -> int:
+    """Returns how many classes, the most probable ones, `classes` and `scores` of an answer hold.
+
+    >>> num_ranked(3), num_ranked(1000)
+    (3, 100)
+    """
+    return min(num_classes, MAX_RANKED)
 
 
 def input_key(position: int) -> str:

@@ -6,13 +6,13 @@ what a signature does not give is pruned when it runs. Nothing here touches the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from autoflow.data.schema import RawType, Schema
-from autoflow.manifest import input_key
+from autoflow.manifest import input_key, num_ranked
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -92,11 +92,12 @@ def serialised_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[b
     return examples
 
 
-def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Callable[..., Any]]]:
-    """Returns a module that holds the model, and its signatures under safe input names `f0`, `f1`, ...
+def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Any]]:
+    """Returns a module that holds the model, and its traced signatures with input names `f0`, `f1`, ...
 
     `serving_default` takes one `[B]` tensor a column and returns `label` string[B], `score` float32[B],
-    `classes` string[B, C] and `scores` float32[B, C], most probable class first, ties in class order.
+    `classes` string[B, K] and `scores` float32[B, K] of the K = min(C, 100) most probable classes, the best
+    first, ties in class order.
     `classify` takes `inputs` string[B], serialised `tf.Example`s in which a missing key is a missing value
     and numbers are floats (the integer 3 has to be written 3.0), and returns `classes` and `scores`.
     `embed` takes what `serving_default` takes and returns `embedding` float32[B, d].
@@ -143,7 +144,8 @@ def _rank(probabilities: tf.Tensor, classes: tuple[str, ...]) -> dict[str, tf.Te
     import tensorflow as tf
 
     # top_k gives equal values in the order of their columns, which is the order of the classes.
-    scores, order = tf.math.top_k(tf.ensure_shape(probabilities, [None, len(classes)]), k=len(classes))
+    known = tf.ensure_shape(probabilities, [None, len(classes)])
+    scores, order = tf.math.top_k(known, k=num_ranked(len(classes)))
     return {"classes": tf.gather(tf.constant(list(classes)), order), "scores": scores}
 
 

@@ -67,11 +67,19 @@ class ServingSession:
     def probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns `float32[n, C]` in class order.
 
+        Where the graph gives the most probable classes only, the others share evenly what is left to 1.
+
         Args:
             raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
         """
         names, scores = self._run(*self._feed(raw))
-        return in_class_order(names, scores, self._schema.classes)
+        probabilities = in_class_order(names, scores, self._schema.classes)
+        num_left_out = probabilities.shape[1] - scores.shape[1]
+        if num_left_out:
+            rest = np.maximum(1.0 - scores.sum(axis=1, keepdims=True), 0.0) / num_left_out
+            rest = np.minimum(rest, scores[:, -1:])  # rounding must not lift one above those that are ranked
+            probabilities = np.where(np.isnan(probabilities), rest, probabilities)
+        return probabilities
 
     def embeddings(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns `float32[n, d]`; args are those of `probabilities`.
@@ -95,15 +103,15 @@ class ServingSession:
 
 
 def in_class_order(names: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Returns ranked scores as probabilities in class order, `float32[n, C]`.
+    """Returns ranked scores as probabilities in class order, `float32[n, C]`, NaN for classes left out.
 
     Args:
-        names: the ranked class names of every row, `object[n, C]` of UTF-8 bytes.
-        scores: their scores, `float32[n, C]`.
+        names: the ranked class names of every row, `object[n, K]` of UTF-8 bytes.
+        scores: their scores, `float32[n, K]`.
         classes: the C class names.
     """
     positions = {name.encode(): position for position, name in enumerate(classes)}
     order = np.array([positions[name] for name in names.ravel()], np.int64).reshape(scores.shape)
-    probabilities = np.empty_like(scores)
+    probabilities = np.full((len(scores), len(classes)), np.nan, scores.dtype)
     np.put_along_axis(probabilities, order, scores, axis=1)
     return probabilities
