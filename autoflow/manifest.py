@@ -22,6 +22,9 @@ from autoflow.errors import NoModelError
 FORMAT_VERSION = 1
 """Raised by one whenever an older AutoFlow could no longer read the manifest."""
 
+MAX_RANKED = 100
+"""Classes that an answer ranks at most: nobody reads on, and a thousand would be 30 KB of JSON a row."""
+
 MANIFEST_PATH = "assets.extra/autoflow.json"
 """Place of the manifest inside a version folder."""
 
@@ -85,6 +88,7 @@ class Manifest:
         created: time of the export, ISO 8601 in UTC.
         versions: of autoflow, tensorflow, keras and python at the export.
         examples: raw rows with expected outputs.
+        embedding_size: numbers that the signature `embed` gives for a row; 0 for a model without it.
         files: SHA-256 of every other file of the version folder, by path with forward slashes.
     """
 
@@ -93,6 +97,7 @@ class Manifest:
     created: str
     versions: Mapping[str, str]
     examples: tuple[Example, ...] = ()
+    embedding_size: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +126,8 @@ class Manifest:
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
                 for example in self.examples
             ],
+            "num_ranked": num_ranked(len(self.schema.classes)),
+            "embedding_size": self.embedding_size,
             "files": dict(self.files),
         }
 
@@ -161,6 +168,7 @@ class Manifest:
                     Example(dict(e["row"]), str(e["label"]), tuple(float(score) for score in e["scores"]))
                     for e in value["examples"]
                 ),
+                embedding_size=int(value.get("embedding_size", 0)),
                 files=dict(value["files"]),
             )
         except KeyError as error:
@@ -169,6 +177,15 @@ class Manifest:
             raise NoModelError(
                 f"{place}: the manifest is damaged ({error}); export the model again."
             ) from None
+
+
+def num_ranked(num_classes: int) -> int:
+    """Returns how many classes, the most probable ones, `classes` and `scores` of an answer hold.
+
+    >>> num_ranked(3), num_ranked(1000)
+    (3, 100)
+    """
+    return min(num_classes, MAX_RANKED)
 
 
 def input_key(position: int) -> str:

@@ -188,9 +188,10 @@ def _roc_auc_of_one(positive: np.ndarray, scores: np.ndarray) -> float:
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         return math.nan
-    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    middle_ranks = np.cumsum(counts) - (counts - 1) / 2
-    rank_sum = middle_ranks[codes][positive].sum()
+    # sorting values is several times as fast as sorting positions, which counts with a thousand classes
+    ordered, own = np.sort(scores), scores[positive]
+    ranks = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+    rank_sum = (ranks + 1).sum() / 2
     return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 

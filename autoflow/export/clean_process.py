@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORBIDDEN = {"autoflow", "sklearn", "lightgbm"}
 TOLERANCE = 1e-5
 ROW_TOLERANCE = 1e-6
+EMBEDDING_TOLERANCE = 1e-5
 TIMED_RUNS = 200
 TIMED_SECONDS = 0.5
 
@@ -68,26 +69,35 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `folder`; `columns` as pairs of raw header and raw type; `classes`; `rows`, a list by header
-            with null for missing; `expected`, a list of probabilities a row, in class order.
+            with null for missing; `expected`, a list of probabilities a row, in class order; `num_ranked`,
+            how many classes an answer must name.
     """
     import numpy as np
     import tensorflow as tf
 
     expected = np.array(request["expected"], np.float32).reshape(len(request["expected"]), -1)
+    if not np.isfinite(expected).all():
+        raise Different("the probabilities that are expected are no finite numbers")
     feed = _feed(request["columns"], request["rows"])
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         meta_graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], request["folder"])
-        for name in ("serving_default", "classify"):
+        for name in ("serving_default", "classify", "embed"):
             if name not in meta_graph.signature_def:
                 raise Different(f"the signature {name} is missing")
         serving = Signature(session, meta_graph.signature_def["serving_default"])
         classify = Signature(session, meta_graph.signature_def["classify"])
         _check_names(serving, request["columns"], meta_graph.signature_def["classify"].method_name)
         batch = serving(feed)
+        if batch["scores"].shape[1:] != (request["num_ranked"],):
+            raise Different(
+                f"an answer ranks {batch['scores'].shape[1:]} classes, not {request['num_ranked']}"
+            )
         probabilities = _unranked(batch, request["classes"])
-        difference = _compare("the rows", probabilities, expected, TOLERANCE)
+        difference = _compare_ranked("the rows", probabilities, expected, TOLERANCE)
+        _check_left_out(probabilities, expected)
         row_difference = _check_single_rows(serving, feed, probabilities, request["classes"])
         _check_classify(serving, classify, feed, request["classes"])
+        _check_embed(Signature(session, meta_graph.signature_def["embed"]), serving, feed)
         records = _replay_warmup(serving, classify, request["folder"])
         row_ms = _row_milliseconds(serving, feed)
     if FORBIDDEN & sys.modules.keys():
@@ -131,14 +141,14 @@ def _check_names(serving: Signature, columns: list[list[str]], classify_method: 
 
 
 def _unranked(answer: dict[str, np.ndarray], classes: list[str]) -> np.ndarray:
-    """Returns probabilities in class order, having checked the order of a ranked answer."""
+    """Returns probabilities in class order, NaN where not ranked, having checked the order of an answer."""
     import numpy as np
 
     positions = {name.encode(): position for position, name in enumerate(classes)}
     scores = answer["scores"]
     order = np.array([[positions.get(name, -1) for name in row] for row in answer["classes"]], np.int64)
     order = order.reshape(scores.shape)
-    if (np.sort(order, axis=1) != np.arange(len(classes))).any():
+    if (order < 0).any() or (np.diff(np.sort(order, axis=1), axis=1) == 0).any():
         raise Different("the classes of an answer are not those of the model")
     falling = scores[:, :-1] > scores[:, 1:]
     tied = (scores[:, :-1] == scores[:, 1:]) & (order[:, :-1] < order[:, 1:])
@@ -148,7 +158,7 @@ def _unranked(answer: dict[str, np.ndarray], classes: list[str]) -> np.ndarray:
         list(answer["label"]) != list(answer["classes"][:, 0]) or (answer["score"] != scores[:, 0]).any()
     ):
         raise Different("label and score are not the first of classes and scores")
-    probabilities = np.empty_like(scores)
+    probabilities = np.full((len(scores), len(classes)), np.nan, scores.dtype)
     np.put_along_axis(probabilities, order, scores, axis=1)
     return probabilities
 
@@ -157,7 +167,7 @@ def _compare(what: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
     import numpy as np
 
     if found.shape != expected.shape:
-        raise Different(f"{what} give probabilities of shape {found.shape} instead of {expected.shape}")
+        raise Different(f"{what} give numbers of shape {found.shape} instead of {expected.shape}")
     difference = float(np.abs(found - expected).max(initial=0.0))
     if not difference <= tolerance:
         row = int(np.abs(found - expected).max(axis=1).argmax())
@@ -165,6 +175,25 @@ def _compare(what: str, found: np.ndarray, expected: np.ndarray, tolerance: floa
             f"{what} differ by {difference:.3g} (row {row + 1}), at most {tolerance:g} is allowed"
         )
     return difference
+
+
+def _compare_ranked(what: str, found: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
+    """Compares probabilities of the classes that both name: at the end of a ranking near ties may differ."""
+    import numpy as np
+
+    if found.shape != expected.shape:
+        return _compare(what, found, expected, tolerance)
+    named = ~(np.isnan(found) | np.isnan(expected))
+    return _compare(what, np.where(named, found, 0), np.where(named, expected, 0), tolerance)
+
+
+def _check_left_out(found: np.ndarray, expected: np.ndarray) -> None:
+    import numpy as np
+
+    left_out = np.isnan(found)
+    least = np.nanmin(found, axis=1, keepdims=True) + TOLERANCE
+    if not (np.where(left_out, expected, 0) <= np.where(left_out, least, 0)).all():
+        raise Different("an answer leaves out classes that are more probable than those it names")
 
 
 def _check_single_rows(
@@ -175,7 +204,8 @@ def _check_single_rows(
         alone = serving({name: values[row : row + 1] for name, values in feed.items()})
         found = _unranked(alone, classes)
         what = f"row {row + 1} alone and in a batch"
-        largest = max(largest, _compare(what, found, probabilities[row : row + 1], ROW_TOLERANCE))
+        same = _compare_ranked(what, found, probabilities[row : row + 1], ROW_TOLERANCE)
+        largest = max(largest, same)
     return largest
 
 
@@ -190,7 +220,26 @@ def _check_classify(
         for name, values in feed.items()
     }
     found = _unranked(classify({"inputs": _examples(rounded)}), classes)
-    _compare("classify and serving_default", found, _unranked(serving(rounded), classes), ROW_TOLERANCE)
+    expected = _unranked(serving(rounded), classes)
+    _compare_ranked("classify and serving_default", found, expected, ROW_TOLERANCE)
+
+
+def _check_embed(embed: Signature, serving: Signature, feed: dict[str, np.ndarray]) -> None:
+    """Checks that embeddings are finite numbers and those of a row alone the same as in a batch."""
+    import numpy as np
+
+    if embed.types != serving.types or embed.outputs != ["embedding"]:
+        raise Different("embed takes other columns than serving_default, or gives more than an embedding")
+    vectors = embed(feed)["embedding"]
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise Different("an embedding is no vector of finite numbers")
+    for row in range(len(vectors)):
+        alone = embed({name: values[row : row + 1] for name, values in feed.items()})["embedding"]
+        # features may be large, unlike probabilities
+        tolerance = EMBEDDING_TOLERANCE * max(1.0, float(np.abs(vectors[row]).max(initial=0.0)))
+        _compare(
+            f"embeddings of row {row + 1} alone and in a batch", alone, vectors[row : row + 1], tolerance
+        )
 
 
 def _examples(feed: dict[str, np.ndarray]) -> np.ndarray:

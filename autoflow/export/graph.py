@@ -1,24 +1,25 @@
-"""The serving graph around a model: raw columns in, ranked classes out, under two signatures.
+"""The serving graph around a model: raw columns in, ranked classes or an embedding out, by three signatures.
 
-Both signatures call one inner function, so that the model's constants are stored once. Nothing here touches
-the disk.
+All of them call one inner function, so that the model's constants are stored and its graph is traced once;
+what a signature does not give is pruned when it runs. Nothing here touches the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from autoflow.data.schema import RawType, Schema
-from autoflow.manifest import input_key
+from autoflow.manifest import input_key, num_ranked
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 SERVING = "serving_default"
 CLASSIFY = "classify"
+EMBED = "embed"
 
 
 class Servable(Protocol):
@@ -38,9 +39,10 @@ class Servable(Protocol):
     def module(self) -> tf.Module:
         """Returns a new module, built eagerly, that tracks its tables and variables.
 
-        Calling it with tensors `[B]` by header (of each column's raw type) gives `tf.float32[B, C]`. It
-        must not hold Keras layers or variables, which a server's loader leaves uninitialised (keras 3.15):
-        hold `variable.value`, or constants.
+        Calling it with tensors `[B]` by header (of each column's raw type) gives probabilities
+        `tf.float32[B, C]` and an embedding `tf.float32[B, d]` with a static `d`. It must not hold Keras
+        layers or variables, which a server's loader leaves uninitialised (keras 3.15): hold
+        `variable.value`, or constants.
         """
 
 
@@ -90,13 +92,15 @@ def serialised_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[b
     return examples
 
 
-def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Callable[..., Any]]]:
-    """Returns a module that holds the model, and its signatures under safe input names `f0`, `f1`, ...
+def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Any]]:
+    """Returns a module that holds the model, and its traced signatures with input names `f0`, `f1`, ...
 
     `serving_default` takes one `[B]` tensor a column and returns `label` string[B], `score` float32[B],
-    `classes` string[B, C] and `scores` float32[B, C], most probable class first, ties in class order.
+    `classes` string[B, K] and `scores` float32[B, K] of the K = min(C, 100) most probable classes, the best
+    first, ties in class order.
     `classify` takes `inputs` string[B], serialised `tf.Example`s in which a missing key is a missing value
     and numbers are floats (the integer 3 has to be written 3.0), and returns `classes` and `scores`.
+    `embed` takes what `serving_default` takes and returns `embedding` float32[B, d].
     """
     import tensorflow as tf
 
@@ -112,26 +116,36 @@ def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Callable[..., 
     @tf.function(input_signature=specs, autograph=False)
     def ranked(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
         by_header = {column.name: tensor for column, tensor in zip(schema.columns, columns, strict=True)}
-        return _rank(holder.model(by_header), schema.classes)
+        probabilities, embedding = holder.model(by_header)
+        return _rank(probabilities, schema.classes) | {"embedding": embedding}
 
     def serving_default(**columns: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = ranked(*[columns[spec.name] for spec in specs])
-        return {"label": answer["classes"][:, 0], "score": answer["scores"][:, 0]} | answer
+        classes, scores = answer["classes"], answer["scores"]
+        return {"label": classes[:, 0], "score": scores[:, 0], "classes": classes, "scores": scores}
+
+    def embed(**columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embedding": ranked(*[columns[spec.name] for spec in specs])["embedding"]}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
     def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return ranked(*_parse_examples(inputs, schema))
+        answer = ranked(*_parse_examples(inputs, schema))
+        return {name: answer[name] for name in ("classes", "scores")}
 
-    serving = tf.function(serving_default, autograph=False)
-    concrete = serving.get_concrete_function(**{spec.name: spec for spec in specs})
-    return holder, {SERVING: concrete, CLASSIFY: classify.get_concrete_function()}
+    by_name = {spec.name: spec for spec in specs}
+    serving, embedding = (
+        tf.function(function, autograph=False).get_concrete_function(**by_name)
+        for function in (serving_default, embed)
+    )
+    return holder, {SERVING: serving, CLASSIFY: classify.get_concrete_function(), EMBED: embedding}
 
 
 def _rank(probabilities: tf.Tensor, classes: tuple[str, ...]) -> dict[str, tf.Tensor]:
     import tensorflow as tf
 
     # top_k gives equal values in the order of their columns, which is the order of the classes.
-    scores, order = tf.math.top_k(tf.ensure_shape(probabilities, [None, len(classes)]), k=len(classes))
+    known = tf.ensure_shape(probabilities, [None, len(classes)])
+    scores, order = tf.math.top_k(known, k=num_ranked(len(classes)))
     return {"classes": tf.gather(tf.constant(list(classes)), order), "scores": scores}
 
 

@@ -24,6 +24,7 @@ from autoflow.data.schema import Schema
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import (
     CLASSIFY,
+    EMBED,
     SERVING,
     Servable,
     model_inputs,
@@ -157,6 +158,7 @@ def _write_version(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
         examples=_manifest_examples(schema, warm, expected[agreeing]),
+        embedding_size=int(signatures[EMBED].structured_outputs["embedding"].shape[1]),
         files=hash_files(folder),
     )
     write_manifest(manifest, folder)
@@ -164,7 +166,7 @@ def _write_version(
 
 
 def _rename_inputs(folder: Path, schema: Schema) -> None:
-    """Gives the inputs of `serving_default` their raw headers and `classify` the server's method name.
+    """Gives inputs of `serving_default` and `embed` their raw headers, `classify` the server's method name.
 
     `tf.saved_model.save` refuses or mangles most headers, but the file format takes any string.
     """
@@ -173,13 +175,14 @@ def _rename_inputs(folder: Path, schema: Schema) -> None:
     path = folder / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     signatures = saved_model.meta_graphs[0].signature_def
-    inputs = signatures[SERVING].inputs
-    tensors = {
-        column.name: inputs[input_key(i)].SerializeToString() for i, column in enumerate(schema.columns)
-    }
-    inputs.clear()
-    for header, tensor in tensors.items():
-        inputs[header].ParseFromString(tensor)
+    for key in (SERVING, EMBED):
+        inputs = signatures[key].inputs
+        tensors = {
+            column.name: inputs[input_key(i)].SerializeToString() for i, column in enumerate(schema.columns)
+        }
+        inputs.clear()
+        for header, tensor in tensors.items():
+            inputs[header].ParseFromString(tensor)
     signatures[CLASSIFY].method_name = _CLASSIFY_METHOD
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
     # Its hashes describe the file before the rewrite; loaders do without it and a wrong one would mislead.
@@ -198,7 +201,7 @@ def _agreeing_rows(
     inputs = model_inputs(schema, examples)
     answer = serving(**{input_key(i): tf.constant(values) for i, values in enumerate(inputs.values())})
     found = in_class_order(answer["classes"].numpy(), answer["scores"].numpy(), schema.classes)
-    differences = np.abs(found - expected).max(axis=1, initial=0.0)
+    differences = np.nan_to_num(np.abs(found - expected)).max(axis=1, initial=0.0)
     return np.flatnonzero(differences <= _TOLERANCE)
 
 

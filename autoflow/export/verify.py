@@ -25,6 +25,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from autoflow.data.schema import Schema
+from autoflow.manifest import num_ranked
 
 _SCRIPT = Path(__file__).with_name("clean_process.py")
 
@@ -239,6 +240,7 @@ def _request(folder: Path, schema: Schema, rows: Mapping[str, np.ndarray], expec
             "folder": str(folder.resolve()),
             "columns": columns,
             "classes": list(schema.classes),
+            "num_ranked": num_ranked(len(schema.classes)),
             "rows": {name: rows[name].tolist() for name, _ in columns},
             "expected": np.asarray(expected).tolist(),
         }

@@ -68,7 +68,7 @@ class FittedPipeline:
         return self.model.predict_probabilities(_merge(blocks))
 
     def module(self) -> PipelineModule:
-        """Returns the pipeline as a `tf.Module`: raw tensors by header to `tf.float32[B, num_classes]`."""
+        """Returns the pipeline as a `tf.Module`: raw tensors by header to probabilities and an embedding."""
         from autoflow.pipeline.graph import PipelineModule
 
         return PipelineModule(self)

@@ -1,4 +1,4 @@
-"""Fitted pipelines as TensorFlow graphs from raw columns to probabilities.
+"""Fitted pipelines as TensorFlow graphs from raw columns to probabilities and to an embedding.
 
 Imported only where TensorFlow is needed anyway: for parity checks and for the export.
 """
@@ -17,6 +17,13 @@ from autoflow.pipeline.raw_graph import matrix
 
 if TYPE_CHECKING:
     from autoflow.pipeline.assembly import FittedPipeline
+
+
+MAX_EMBEDDED_FEATURES = 512
+"""Features that a pipeline without a network gives as its embedding; with more, it gives log-probabilities:
+word counts by the thousand are what a user of an embedding wants to be spared."""
+
+_LEAST_PROBABILITY = 1e-15
 
 
 class TrackedTables(tf.Module):
@@ -50,8 +57,11 @@ class PipelineModule(tf.Module):
 
     def __call__(
         self, raw: Mapping[str, tf.Tensor], prepared: dict[bytes, tf.Tensor] | None = None
-    ) -> tf.Tensor:
-        """Returns `tf.float32[B, num_classes]`.
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns probabilities `tf.float32[B, num_classes]` and an embedding `tf.float32[B, d]`.
+
+        The embedding is the fused features: of a network what its concatenation gives, of another
+        classifier the prepared features side by side, or its log-probabilities where those are over 512.
 
         Args:
             raw: a tensor `[B]` a column, by header.
@@ -70,7 +80,16 @@ class PipelineModule(tf.Module):
         model = self._pipeline.model
         if isinstance(model, FittedNetwork):
             return model.graph(blocks)
-        return model.graph(tf.concat(blocks, axis=1))
+        features = tf.concat(blocks, axis=1)
+        probabilities = model.graph(features)
+        if sum(sum(extractor.widths) for extractor in self._pipeline.extractors) <= MAX_EMBEDDED_FEATURES:
+            return probabilities, features
+        return probabilities, tf.math.log(tf.maximum(probabilities, _LEAST_PROBABILITY))
+
+    @property
+    def is_network(self) -> bool:
+        """Whether its embedding was learned together with its classifier."""
+        return isinstance(self._pipeline.model, FittedNetwork)
 
 
 class WeightedModule(tf.Module):
@@ -81,11 +100,18 @@ class WeightedModule(tf.Module):
         self._members = list(members)
         self._weights = list(weights)
 
-    def __call__(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `tf.float32[B, num_classes]`."""
+    def __call__(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the mean `tf.float32[B, num_classes]` and the embedding `tf.float32[B, d]` of one member.
+
+        That member is the heaviest network, for networks learn what they fuse, or else the heaviest of all.
+        """
         prepared: dict[bytes, tf.Tensor] = {}
-        parts = [
-            weight * member(raw, prepared)
-            for weight, member in zip(self._weights, self._members, strict=True)
+        answers = [member(raw, prepared) for member in self._members]
+        ranks = [
+            (member.is_network, weight) for member, weight in zip(self._members, self._weights, strict=True)
         ]
-        return tf.add_n(parts)
+        _, embedding = answers[ranks.index(max(ranks))]
+        parts = [
+            weight * probabilities for weight, (probabilities, _) in zip(self._weights, answers, strict=True)
+        ]
+        return tf.add_n(parts), embedding

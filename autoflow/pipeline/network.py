@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PREDICT_ROWS = 8192
 """Rows of one call; bounds the memory of activations."""
 
+_FUSED = "autoflow_fused"
+"""Name of the layer whose output is the fused features."""
+
 
 class LoadedModel:
     """A Keras model that several networks of one shape use in turn, and whose weights it holds.
@@ -70,27 +73,32 @@ class FittedNetwork:
         """Returns `float32[n, num_classes]` for one prepared array a node."""
         return _softmax(network_logits(self.build(), blocks))
 
-    def graph(self, blocks: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Returns the same as a tensor, for use while a `tf.function` is traced.
+    def graph(self, blocks: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the same as a tensor, and the fused features, for use while a `tf.function` is traced.
 
         The weights go in as constants, so an exporter has no variables to look after.
 
         Args:
             blocks: `[B, d]` of these dtypes, one a node.
+
+        Returns:
+            Probabilities `tf.float32[B, num_classes]` and fused features `tf.float32[B, width]`.
         """
+        import keras
         import tensorflow as tf
 
         with tf.init_scope():  # variables cannot be made inside a trace
-            model = self.build()
+            whole = self.build()
+            model = keras.Model(whole.inputs, [whole.output, whole.get_layer(_FUSED).output])
             trained = [variable.numpy() for variable in model.trainable_variables]
             others = [variable.numpy() for variable in model.non_trainable_variables]
-        logits, _ = model.stateless_call(
+        (logits, fused), _ = model.stateless_call(
             [tf.constant(value) for value in trained],
             [tf.constant(value) for value in others],
             list(blocks),
             training=False,
         )
-        return tf.nn.softmax(tf.cast(logits, tf.float32))
+        return tf.nn.softmax(tf.cast(logits, tf.float32)), tf.cast(fused, tf.float32)
 
     def build(self) -> keras.Model:
         """Returns a Keras model from prepared blocks to logits that holds the trained weights.
@@ -192,7 +200,7 @@ def _network(
         features.append(block if layer is None else layer(block))
         widths.append(extractor.layer_widths)
     merge = concatenation.layer(widths)
-    fused = merge(features)
+    fused = keras.layers.Identity(name=_FUSED)(merge(features))
     body = classifier.body(int(fused.shape[-1]), num_classes, seed)
     return _Network(keras.Model(inputs, body(fused)), features, merge)
 

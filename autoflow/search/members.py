@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoflow.search.ensemble import Candidate, select
+from autoflow.search.ensemble import Candidate, affordable_metric, select
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
@@ -67,7 +67,8 @@ class MemberChooser:
         if not candidates:
             return ()
         self._read = {each.number: each.probabilities for each in candidates}
-        selection = select(candidates, self.labels[rows], metric=self.metric, max_members=max_members)
+        metric = affordable_metric(self.metric, len(rows), self.num_classes)
+        selection = select(candidates, self.labels[rows], metric=metric, max_members=max_members)
         by_number = {trial.number: trial for trial in ranking}
         return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
 

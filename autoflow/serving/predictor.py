@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
@@ -140,12 +140,32 @@ class Predictor:
         Args:
             raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
         """
-        num_rows = len(raw[self.columns[0].name]) if self.columns else 0
-        batches = [
-            self._session.probabilities({name: values[i : i + _BATCH_ROWS] for name, values in raw.items()})
-            for i in range(0, num_rows, _BATCH_ROWS)
-        ]
+        batches = [self._session.probabilities(batch) for batch in self._batches(raw)]
         return np.concatenate(batches) if batches else np.zeros((0, len(self._classes)), np.float32)
+
+    def embed(
+        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+    ) -> np.ndarray:
+        """Returns `float32[n, d]`: what the model makes of each row before it decides, for other uses.
+
+        Of a network these are its fused features, which were learned; of another classifier its prepared
+        features, or log-probabilities where there are over 512 features. Of several members the heaviest
+        network speaks, or else the heaviest member. Args are those of `predict`.
+
+        Raises:
+            DataError: the table cannot be read or lacks a column.
+            NoModelError: the model was exported by an AutoFlow that had no embeddings yet.
+        """
+        batches = [
+            self._session.embeddings(batch) for batch in self._batches(self._raw(open_table(data, encoding)))
+        ]
+        size = self.manifest.embedding_size
+        return np.concatenate(batches) if batches else np.zeros((0, size), np.float32)
+
+    def _batches(self, raw: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        num_rows = len(raw[self.columns[0].name]) if self.columns else 0
+        for start in range(0, num_rows, _BATCH_ROWS):
+            yield {name: values[start : start + _BATCH_ROWS] for name, values in raw.items()}
 
     def predict_table(
         self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
@@ -183,10 +203,13 @@ class Predictor:
         return evaluate_probabilities(labels, probabilities, self.manifest.schema.classes)
 
     def _predict(self, table: RawTable) -> np.ndarray:
+        return self.predict_raw(self._raw(table))
+
+    def _raw(self, table: RawTable) -> dict[str, np.ndarray]:
         rows = raw_rows(self.manifest.schema, table)
         self._warnings = ()
         self._warn(rows.warnings)
-        return self.predict_raw(rows.values)
+        return rows.values
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
         self._warnings += warnings

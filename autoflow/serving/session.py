@@ -12,11 +12,12 @@ from autoflow.errors import NoModelError
 from autoflow.serving.quiet import import_tensorflow
 
 _SIGNATURE = "serving_default"
+_EMBED = "embed"
 _NUMBERS = {RawType.FLOAT32: np.float32, RawType.FLOAT64: np.float64}
 
 
 class ServingSession:
-    """The `serving_default` signature of a version folder; safe to call from several threads.
+    """The signatures for raw rows of a version folder; safe to call from several threads.
 
     The Session loader is used because it is the server's own code path and, unlike `tf.saved_model.load`,
     it knows the inputs by their raw headers.
@@ -47,6 +48,13 @@ class ServingSession:
                 [signature.outputs[name].name for name in ("classes", "scores")],
                 [signature.inputs[column.name].name for column in schema.columns],
             )
+            self._embed = None
+            if _EMBED in meta_graph.signature_def:
+                embed = meta_graph.signature_def[_EMBED]
+                self._embed = self._session.make_callable(
+                    [embed.outputs["embedding"].name],
+                    [embed.inputs[column.name].name for column in schema.columns],
+                )
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise NoModelError(
@@ -59,12 +67,35 @@ class ServingSession:
     def probabilities(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns `float32[n, C]` in class order.
 
+        Where the graph gives the most probable classes only, the others share evenly what is left to 1.
+
         Args:
             raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
         """
-        feed = [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
-        names, scores = self._run(*feed)
-        return in_class_order(names, scores, self._schema.classes)
+        names, scores = self._run(*self._feed(raw))
+        probabilities = in_class_order(names, scores, self._schema.classes)
+        num_left_out = probabilities.shape[1] - scores.shape[1]
+        if num_left_out:
+            rest = np.maximum(1.0 - scores.sum(axis=1, keepdims=True), 0.0) / num_left_out
+            rest = np.minimum(rest, scores[:, -1:])  # rounding must not lift one above those that are ranked
+            probabilities = np.where(np.isnan(probabilities), rest, probabilities)
+        return probabilities
+
+    def embeddings(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns `float32[n, d]`; args are those of `probabilities`.
+
+        Raises:
+            NoModelError: an AutoFlow that had no embeddings yet exported the model.
+        """
+        if self._embed is None:
+            raise NoModelError(
+                "the model has no signature 'embed', it is of an older AutoFlow; export it again."
+            )
+        (vectors,) = self._embed(*self._feed(raw))
+        return np.asarray(vectors)
+
+    def _feed(self, raw: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        return [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
 
     @staticmethod
     def _input(values: np.ndarray, raw_type: RawType) -> np.ndarray:
@@ -72,15 +103,15 @@ class ServingSession:
 
 
 def in_class_order(names: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Returns ranked scores as probabilities in class order, `float32[n, C]`.
+    """Returns ranked scores as probabilities in class order, `float32[n, C]`, NaN for classes left out.
 
     Args:
-        names: the ranked class names of every row, `object[n, C]` of UTF-8 bytes.
-        scores: their scores, `float32[n, C]`.
+        names: the ranked class names of every row, `object[n, K]` of UTF-8 bytes.
+        scores: their scores, `float32[n, K]`.
         classes: the C class names.
     """
     positions = {name.encode(): position for position, name in enumerate(classes)}
     order = np.array([positions[name] for name in names.ravel()], np.int64).reshape(scores.shape)
-    probabilities = np.empty_like(scores)
+    probabilities = np.full((len(scores), len(classes)), np.nan, scores.dtype)
     np.put_along_axis(probabilities, order, scores, axis=1)
     return probabilities

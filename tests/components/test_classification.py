@@ -283,5 +283,31 @@ def test_neighbours_count_every_duplicate_alike():
 def test_spread_sums_to_one_and_names_all_classes():
     classes = PresentClasses.of(np.array([1, 1, 3], np.int32), 5)
     assert classes.present.tolist() == [1, 3]
-    np.testing.assert_allclose(classes.spread().sum(axis=1), 1.0, atol=1e-6)
+    named = classes.spread()(np.eye(len(classes), dtype=np.float32))
+    np.testing.assert_allclose(named.sum(axis=1), 1.0, atol=1e-6)
+    assert (named > 0).all()
+    assert (named.argmax(axis=1) == classes.present).all()
+    np.testing.assert_allclose(
+        classes.spread().graph(np.eye(len(classes), dtype=np.float32)), named, atol=1e-7
+    )
     assert classes.positions(np.array([0, 1, 3], np.int32)).tolist() == [-1, 0, 1]
+
+
+def test_a_thousand_classes_make_no_matrix_of_classes_by_classes():
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(1000, dtype=np.int32), 3)
+    features = random.normal(size=(3000, 4)).astype(np.float32)
+    model = lookup(Role.CLASSIFICATION, "nearest_neighbors")()
+    fitted = model.fit(LabelledFeatures(features, labels), None, FitContext(1000))
+    assert len(pickle.dumps(fitted)) < 200_000
+    answers = fitted.predict_probabilities(features[:50])
+    assert (answers.argmax(axis=1) == labels[:50]).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "random_forest", "extra_trees"])
+def test_trees_leave_hundreds_of_classes_to_others(name):
+    def profile(classes):
+        return DataProfile(20_000, (20_000 // classes,) * classes, ())
+
+    assert lookup(Role.CLASSIFICATION, name).supports(profile(100))
+    assert not lookup(Role.CLASSIFICATION, name).supports(profile(1000))

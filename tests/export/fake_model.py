@@ -130,7 +130,7 @@ def _module(schema: Schema, weights: np.ndarray):
                 default_value=0,
             )
 
-        def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        def __call__(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             features = []
             for column in schema.columns:
                 values = raw[column.name]
@@ -140,6 +140,7 @@ def _module(schema: Schema, weights: np.ndarray):
                     wide = tf.cast(values, tf.float64)
                     known = tf.where(tf.math.is_nan(wide), tf.zeros_like(wide), wide)
                     features.append(tf.cast(tf.math.floormod(known, 7.0), tf.float32))
-            return tf.nn.softmax(tf.stack(features, axis=1) @ self.weights)
+            embedding = tf.stack(features, axis=1)
+            return tf.nn.softmax(embedding @ self.weights), embedding
 
     return Module()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from fake_model import STRANGE_HEADERS, Exported, FakeModel, rows_of, schema_of
 
+from autoflow.data.schema import RawType
 from autoflow.errors import MachineError, UsageError
-from autoflow.export.graph import serialised_examples
+from autoflow.export.graph import input_dtype, serialised_examples
 from autoflow.export.saved_model import export_model
 from autoflow.manifest import ManifestDetails, changed_files, next_version, read_manifest, versions_in
 
@@ -43,6 +44,23 @@ def test_inputs_are_the_raw_headers(exported: Exported, session) -> None:
     assert list(signatures["classify"].inputs) == ["inputs"]
     assert signatures["classify"].method_name == "tensorflow/serving/classify"
     assert serving.method_name == "tensorflow/serving/predict"
+
+
+def test_embed_takes_the_raw_headers_and_gives_the_embedding(exported: Exported, session) -> None:
+    import tensorflow as tf
+
+    opened, signatures = session
+    embed = signatures["embed"]
+    assert set(embed.inputs) == set(STRANGE_HEADERS)
+    assert set(embed.outputs) == {"embedding"}
+    answer = opened.run(_fetch(embed), _feed(exported, embed))["embedding"]
+    inputs = {name: tf.constant(values) for name, values in exported.rows.items()}
+    for column in exported.model.schema.columns:
+        if column.raw_type is not RawType.STRING:
+            inputs[column.name] = tf.cast(inputs[column.name], input_dtype(column.raw_type))
+    _, expected = exported.model.module()(inputs)
+    assert np.abs(answer - expected.numpy()).max() < 1e-5
+    assert read_manifest(exported.folder).embedding_size == answer.shape[1] == len(STRANGE_HEADERS)
 
 
 def test_serving_ranks_the_classes_of_every_row(exported: Exported, session) -> None:
@@ -127,8 +145,9 @@ def test_constants_are_stored_once(tmp_path: Path) -> None:
                     super().__init__()
                     self.inner = inner
 
-                def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
-                    return self.inner(raw) + 0 * tf.constant(numbers)[0]
+                def __call__(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+                    probabilities, embedding = self.inner(raw)
+                    return probabilities + 0 * tf.constant(numbers)[0], embedding
 
             return Module()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from fake_model import Exported, FakeModel, rows_of, schema_of
 from autoflow.export import verify
 from autoflow.export.saved_model import export_model
 from autoflow.export.verify import Outcome, Verifier
-from autoflow.manifest import ManifestDetails
+from autoflow.manifest import MANIFEST_PATH, MAX_RANKED, ManifestDetails
+from autoflow.serving.predictor import load
 
 
 def test_a_good_export_passes(exported: Exported) -> None:
@@ -157,7 +159,8 @@ def test_single_rows_are_compared_with_the_batch(tmp_path: Path, verifier: Verif
 
                 def __call__(self, raw):
                     size = tf.cast(tf.shape(next(iter(raw.values())))[0], tf.float32)
-                    return self.inner(raw) + (1 - size / 4) * tf.constant([[1e-3, -1e-3, 0]])
+                    probabilities, embedding = self.inner(raw)
+                    return probabilities + (1 - size / 4) * tf.constant([[1e-3, -1e-3, 0]]), embedding
 
             return Module()
 
@@ -168,3 +171,88 @@ def test_single_rows_are_compared_with_the_batch(tmp_path: Path, verifier: Verif
     assert done.verification.outcome is Outcome.DIFFERENT
     assert "alone and in a batch" in done.verification.detail
     assert np.allclose(model.predict_probabilities(rows).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"), [("batch", "alone and in a batch"), ("nan", "no vector of finite numbers")]
+)
+def test_embeddings_are_checked(tmp_path: Path, verifier: Verifier, flaw: str, words: str) -> None:
+    class Flawed(FakeModel):
+        """Its embedding depends on the other rows, or is not a number in one of them."""
+
+        def module(self):
+            import tensorflow as tf
+
+            inner = super().module()
+
+            class Module(tf.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.inner = inner
+
+                def __call__(self, raw):
+                    probabilities, embedding = self.inner(raw)
+                    size = tf.cast(tf.shape(embedding)[0], tf.float32)
+                    return probabilities, embedding + (size if flaw == "batch" else embedding * np.inf)
+
+            return Module()
+
+    model = Flawed(schema_of(("a", "b")))
+    done = export_model(
+        model,
+        tmp_path,
+        details=ManifestDetails(),
+        examples=rows_of(model.schema, num_rows=4),
+        verifier=verifier,
+    )
+    assert done.folder is None
+    assert done.verification is not None
+    assert done.verification.outcome is Outcome.DIFFERENT
+    assert "embedding" in done.verification.detail
+    assert words in done.verification.detail
+
+
+MANY = tuple(f"class {number}" for number in range(MAX_RANKED + 30))
+
+
+def test_many_classes_are_cut_to_the_most_probable(tmp_path: Path, verifier: Verifier) -> None:
+    model = FakeModel(schema_of(("a", "b"), classes=MANY))
+    rows = rows_of(model.schema)
+    expected = model.predict_probabilities(rows)
+    done = export_model(
+        model, tmp_path / "model", details=ManifestDetails(), examples=rows, verifier=verifier
+    )
+    assert done.verification is not None
+    assert done.verification.outcome is Outcome.PASSED, done.verification.detail
+    assert done.folder is not None
+    text = (done.folder / MANIFEST_PATH).read_text()
+    assert json.loads(text)["num_ranked"] == MAX_RANKED
+    assert len(json.loads(text)["examples"][0]["scores"]) == len(MANY)
+    found = load(tmp_path).predict_raw(rows)
+    assert found.shape == expected.shape
+    assert np.abs(found.sum(axis=1) - 1).max() < 1e-5
+    order = np.argsort(-expected, axis=1, kind="stable")
+    ranked, left_out = order[:, :MAX_RANKED], order[:, MAX_RANKED:]
+    difference = np.take_along_axis(found, ranked, 1) - np.take_along_axis(expected, ranked, 1)
+    assert np.abs(difference).max() < 1e-5
+    rest = np.take_along_axis(found, left_out, 1)
+    assert np.ptp(rest, axis=1).max() == 0
+    assert (rest <= np.take_along_axis(found, ranked, 1).min(axis=1, keepdims=True)).all()
+
+
+def test_a_probable_class_that_is_left_out_is_seen(tmp_path: Path, verifier: Verifier) -> None:
+    class Hiding(FakeModel):
+        """Scored with more probability for the classes that its graph finds least likely."""
+
+        def predict_probabilities(self, raw):
+            found = super().predict_probabilities(raw)
+            last = np.argsort(-found, axis=1, kind="stable")[:, -1:]
+            np.put_along_axis(found, last, 0.5, axis=1)
+            return found
+
+    model = Hiding(schema_of(("a", "b"), classes=MANY))
+    rows = rows_of(model.schema)
+    done = export_model(model, tmp_path, details=ManifestDetails(), examples=rows, verifier=verifier)
+    assert done.folder is None
+    assert done.verification is not None
+    assert "leaves out classes" in done.verification.detail

@@ -126,7 +126,7 @@ def test_graph_equals_numpy_and_is_saved_without_the_keras_model(trained, tmp_pa
 
     @tf.function(input_signature=specs, autograph=False)
     def answer(numbers, codes):
-        return trained.graph([numbers, codes])
+        return trained.graph([numbers, codes])[0]
 
     module = tf.Module()
     module.answer = answer

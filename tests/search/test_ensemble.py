@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoflow import metrics
-from autoflow.search.ensemble import Candidate, select
+from autoflow.search.ensemble import Candidate, affordable_metric, select
 
 ROWS, CLASSES = 600, 3
 
@@ -72,3 +72,9 @@ def test_one_candidate_is_its_own_selection():
     pool, labels = candidates(4, [1.0])
     selection = select(pool, labels, metric="accuracy", max_members=5)
     assert selection.weights == {0: 1.0}
+
+
+def test_log_loss_stands_in_where_other_metrics_would_take_minutes():
+    for metric in ("accuracy", "roc_auc", "log_loss"):
+        assert affordable_metric(metric, 5000, 26) == metric
+        assert affordable_metric(metric, 4000, 1000) == "log_loss"

@@ -14,7 +14,7 @@ from fake_model import Served
 
 from autoflow.errors import DataError, NoModelError
 from autoflow.export.saved_model import export_model
-from autoflow.manifest import ManifestDetails, read_manifest, write_manifest
+from autoflow.manifest import ManifestDetails, hash_files, read_manifest, write_manifest
 from autoflow.serving import predictor as module
 from autoflow.serving.predictor import Predictor, find_version, load
 
@@ -41,6 +41,32 @@ def test_answers_as_the_model(served: Served, predictor: Predictor) -> None:
     )
     assert predictor.label == "2nd"
     assert [column.name for column in predictor.columns] == ["price (JPY)", "<b>色</b>", "serial, no."]
+
+
+def test_embeds_rows(served: Served, predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = predictor.embed(served.table)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(served.table), predictor.manifest.embedding_size)
+    assert len(np.unique(vectors, axis=0)) > 1
+    monkeypatch.setattr("autoflow.serving.predictor._BATCH_ROWS", 3)
+    assert np.array_equal(predictor.embed(served.table), vectors)
+
+
+def test_a_model_without_embeddings_says_so(served: Served, predictor: Predictor, tmp_path: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    older = tmp_path / "1"
+    shutil.copytree(predictor.folder, older)
+    path = older / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    del model.meta_graphs[0].signature_def["embed"]
+    path.write_bytes(model.SerializeToString())
+    manifest = read_manifest(older)
+    write_manifest(replace(manifest, files=hash_files(older), embedding_size=0), older)
+    loaded = load(older)
+    assert np.array_equal(loaded.predict_proba(served.table), predictor.predict_proba(served.table))
+    with pytest.raises(NoModelError, match="no signature 'embed'"):
+        loaded.embed(served.table)
 
 
 def test_a_file_gives_what_the_frame_gives(served: Served, predictor: Predictor, tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 """The step from the classes that a training part holds to all classes of the table.
 
 A fold may lack a rare class entirely; libraries then renumber the labels or fail. Classifiers fit on the
-classes that are present and come back through one small matrix, which also keeps every probability above
-zero so that log-loss stays finite.
+classes that are present and come back through `Spread`, which also keeps every probability above zero so
+that log-loss stays finite.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _DOUBT = 0.1
 """Rows' worth of evidence spread evenly over all classes."""
@@ -47,16 +51,50 @@ class PresentClasses:
         places[self.present] = np.arange(len(self.present), dtype=np.int32)
         return places[labels]
 
-    def spread(self, doubt: float = _DOUBT) -> np.ndarray:
-        """Returns `float32[present, num_classes]` whose product with probabilities names all classes.
+    def spread(self, doubt: float = _DOUBT) -> Spread:
+        """Returns the step from probabilities of the present classes to those of all classes.
 
         Args:
             doubt: rows' worth of evidence that is spread evenly over all classes, above 0.
         """
-        share = doubt / (self.num_rows + doubt)
-        matrix = np.full((len(self.present), self.num_classes), share / self.num_classes)
-        matrix[np.arange(len(self.present)), self.present] += 1.0 - share
-        return matrix.astype(np.float32)
+        return Spread(self.present, self.num_classes, doubt / (self.num_rows + doubt))
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """From probabilities of the present classes to those of all classes.
+
+    A thousand classes would make a matrix of a million numbers of it in every exported member.
+
+    Args:
+        present: numbers of the present classes, sorted, int32.
+        num_classes: number of classes of the table.
+        share: probability that is spread evenly over all classes, above 0, small.
+    """
+
+    present: np.ndarray
+    num_classes: int
+    share: float
+
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns `float32[n, num_classes]` for `float32[n, present]` whose rows sum to 1."""
+        shape = (len(probabilities), self.num_classes)
+        out = np.full(shape, np.float32(self.share / self.num_classes), np.float32)
+        out[:, self.present] += probabilities * np.float32(1.0 - self.share)
+        return out
+
+    def graph(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Returns the same as core ops."""
+        import tensorflow as tf
+
+        if len(self.present) < self.num_classes:
+            places = np.full(
+                self.num_classes, len(self.present), np.int32
+            )  # where a column of zeros is added
+            places[self.present] = np.arange(len(self.present), dtype=np.int32)
+            probabilities = tf.gather(tf.pad(probabilities, [[0, 0], [0, 1]]), places, axis=1)
+        even = np.float32(self.share / self.num_classes)
+        return probabilities * np.float32(1.0 - self.share) + even
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

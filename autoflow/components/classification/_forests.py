@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures
-from autoflow.components.classification._classes import PresentClasses, log_loss
+from autoflow.components.classification._classes import PresentClasses, Spread, log_loss
 from autoflow.components.classification._tree_readers import read_sklearn
 from autoflow.components.classification._trees import Forest
 
@@ -23,6 +23,8 @@ _BYTES = 40_000_000
 _BATCH = 20
 """Trees grown between two looks at the clock at most."""
 MAX_DEPTH = 24
+MAX_CLASSES = 200
+"""With more, so few leaves a tree fit into the export that most classes have none."""
 
 
 def leaf_limit(num_trees: int, num_classes: int) -> int:
@@ -93,20 +95,18 @@ class FittedForest(FittedClassifier):
 
     Args:
         forest: one output a present class.
-        spread: see `PresentClasses.spread`.
+        spread: to all classes.
         iterations: number of trees.
     """
 
     forest: Forest
-    spread: np.ndarray
+    spread: Spread
     iterations: int
 
     def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Walks the trees in NumPy."""
-        return self.forest.sums(features) @ self.spread
+        return self.spread(self.forest.sums(features))
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Walks the trees by gathers."""
-        import tensorflow as tf
-
-        return tf.matmul(self.forest.graph(features), tf.constant(self.spread))
+        return self.spread.graph(self.forest.graph(features))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
-from autoflow.components.classification._classes import PresentClasses, softmax
+from autoflow.components.classification._classes import PresentClasses, Spread, softmax
 from autoflow.components.classification._tree_readers import read_lightgbm
 from autoflow.components.classification._trees import Forest
 from autoflow.components.registry import register
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import keras_tuner
     import lightgbm
     import tensorflow as tf
+
+_MAX_CLASSES = 200
 
 
 @register
@@ -67,6 +69,11 @@ class BoostedTrees(MatrixClassifier):
             row_share=hp.Float("row_share", 0.5, 1.0, default=cls.row_share),
             extra_random=hp.Boolean("extra_random", default=False),
         )
+
+    @classmethod
+    def supports(cls, profile: DataProfile) -> bool:
+        """Tells whether rounds end in time: each grows a tree a class, so 200 classes."""
+        return profile.num_classes <= _MAX_CLASSES
 
     def fit(
         self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
@@ -163,29 +170,29 @@ class FittedBoostedTrees(FittedClassifier):
 
     Args:
         forest: one output a present class, or one in all for two classes.
-        spread: see `PresentClasses.spread`.
+        spread: to all classes.
         iterations: boosting rounds kept.
     """
 
     forest: Forest
-    spread: np.ndarray
+    spread: Spread
     iterations: int
 
     def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Walks the trees in NumPy."""
         logits = self.forest.sums(features)
-        if len(self.spread) == 2:
+        if len(self.spread.present) == 2:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        return softmax(logits) @ self.spread
+        return self.spread(softmax(logits))
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Walks the trees by gathers."""
         import tensorflow as tf
 
         logits = self.forest.graph(features)
-        if len(self.spread) == 2:
+        if len(self.spread.present) == 2:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
-        return tf.matmul(tf.nn.softmax(logits), tf.constant(self.spread))
+        return self.spread.graph(tf.nn.softmax(logits))
 
 
 def _max_rounds(num_classes: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from autoflow.components.base import FitContext, LabelledFeatures, MatrixClassifier
-from autoflow.components.classification._forests import MAX_DEPTH, FittedForest, grow
+from autoflow.components.classification._forests import MAX_CLASSES, MAX_DEPTH, FittedForest, grow
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
@@ -50,6 +50,11 @@ class ExtraTrees(MatrixClassifier):
             criterion=hp.Choice("criterion", ["gini", "entropy"], default=cls.criterion),
             smoothing=hp.Float("smoothing", 0.02, 2.0, sampling="log", default=cls.smoothing),
         )
+
+    @classmethod
+    def supports(cls, profile: DataProfile) -> bool:
+        """Tells whether the size of an export leaves enough leaves: 200 classes."""
+        return profile.num_classes <= MAX_CLASSES
 
     def fit(
         self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext

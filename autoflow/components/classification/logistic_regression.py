@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
-from autoflow.components.classification._classes import PresentClasses, log_loss, softmax
+from autoflow.components.classification._classes import PresentClasses, Spread, log_loss, softmax
 from autoflow.components.classification._scaling import Scaling
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
@@ -137,7 +137,7 @@ class _Path:
         if self.held_out is None or self.held_out_labels is None:
             return
         weights, intercepts = self._split(self.parameters)
-        probabilities = softmax(self.held_out @ weights + intercepts) @ self.spread
+        probabilities = self.spread(softmax(self.held_out @ weights + intercepts))
         loss = log_loss(probabilities, self.held_out_labels)
         if loss < self.best_loss:
             self.best_loss, self.best_step, self.best = loss, self.step, (weights, intercepts)
@@ -154,23 +154,24 @@ class FittedLogisticRegression(FittedClassifier):
         scaling: of the features.
         weights: `float32[d, present]`.
         intercepts: `float32[present]`.
-        spread: see `PresentClasses.spread`.
+        spread: to all classes.
         iterations: L-BFGS steps taken.
     """
 
     scaling: Scaling
     weights: np.ndarray
     intercepts: np.ndarray
-    spread: np.ndarray
+    spread: Spread
     iterations: int
 
     def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Returns the softmax of the linear map."""
-        return softmax(self.scaling.transform(features) @ self.weights + self.intercepts) @ self.spread
+        logits = self.scaling.transform(features) @ self.weights + self.intercepts
+        return self.spread(softmax(logits))
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the same as core ops."""
         import tensorflow as tf
 
         logits = tf.matmul(self.scaling.graph(features), tf.constant(self.weights))
-        return tf.matmul(tf.nn.softmax(logits + tf.constant(self.intercepts)), tf.constant(self.spread))
+        return self.spread.graph(tf.nn.softmax(logits + tf.constant(self.intercepts)))

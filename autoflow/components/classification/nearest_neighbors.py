@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
-from autoflow.components.classification._classes import PresentClasses
+from autoflow.components.classification._classes import PresentClasses, Spread
 from autoflow.components.classification._scaling import Scaling
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
@@ -68,11 +68,12 @@ class NearestNeighbors(MatrixClassifier):
         if kept < len(chosen):
             chosen = np.sort(np.random.default_rng(context.seed).choice(chosen, kept, replace=False))
         scaling = Scaling.fit(train.features)
-        votes = np.eye(len(classes), dtype=np.float64)[classes.positions(train.labels[chosen])]
+        places = classes.positions(train.labels[chosen])
+        by_class = np.argsort(places, kind="stable")
         return FittedNearestNeighbors(
             scaling=scaling,
-            rows=scaling.transform(train.features[chosen]),
-            votes=votes.astype(np.float32),
+            rows=scaling.transform(train.features[chosen[by_class]]),
+            places=places[by_class],
             prior=(classes.shares * self.smoothing).astype(np.float32),
             neighbors=min(self.num_neighbors, kept),
             spread=classes.spread(),
@@ -86,33 +87,35 @@ class FittedNearestNeighbors(FittedClassifier):
     Args:
         scaling: of the features.
         rows: `float32[m, d]`, standardised.
-        votes: `float32[m, present]`, one at the class of each row.
+        places: `int32[m]`, sorted: the class of each row among the present ones.
         prior: `float32[present]`, votes that every row gets.
         neighbors: k.
-        spread: see `PresentClasses.spread`.
+        spread: to all classes.
     """
 
     scaling: Scaling
     rows: np.ndarray
-    votes: np.ndarray
+    places: np.ndarray
     prior: np.ndarray
     neighbors: int
-    spread: np.ndarray
+    spread: Spread
 
     def predict_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Measures all distances, some rows at a time."""
         rows = self.rows.astype(np.float64)
         lengths = np.square(rows).sum(axis=1)
         chunk = max(1, 2_000_000 // len(rows))
-        out = np.empty((len(features), self.spread.shape[1]), np.float32)
+        out = np.empty((len(features), self.spread.num_classes), np.float32)
+        voting, starts = np.unique(self.places, return_index=True)
         for start in range(0, len(features), chunk):
             asked = self.scaling.transform(features[start : start + chunk]).astype(np.float64)
             squared = lengths - 2.0 * (asked @ rows.T) + np.square(asked).sum(axis=1, keepdims=True)
             np.maximum(squared, 0.0, out=squared)
             reach = np.partition(squared, self.neighbors - 1, axis=1)[:, self.neighbors - 1 : self.neighbors]
             weights = np.maximum(1.0 - squared / (_REACH * reach + self._tiny), 0.0).astype(np.float32)
-            counts = weights @ self.votes + self.prior
-            out[start : start + chunk] = counts / counts.sum(axis=1, keepdims=True) @ self.spread
+            counts = np.tile(self.prior, (len(weights), 1))
+            counts[:, voting] += np.add.reduceat(weights, starts, axis=1)
+            out[start : start + chunk] = self.spread(counts / counts.sum(axis=1, keepdims=True))
         return out
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
@@ -127,9 +130,11 @@ class FittedNearestNeighbors(FittedClassifier):
         squared = tf.maximum(squared, tf.constant(0.0, tf.float64))
         reach = -tf.math.top_k(-squared, self.neighbors).values[:, -1:]
         weights = tf.maximum(1.0 - squared / (_REACH * reach + self._tiny), tf.constant(0.0, tf.float64))
-        counts = tf.matmul(tf.cast(weights, tf.float32), tf.constant(self.votes)) + tf.constant(self.prior)
+        by_row = tf.transpose(tf.cast(weights, tf.float32))
+        votes = tf.math.unsorted_segment_sum(by_row, tf.constant(self.places), len(self.prior))
+        counts = tf.transpose(votes) + tf.constant(self.prior)
         shares = counts / tf.reduce_sum(counts, axis=1, keepdims=True)
-        return tf.matmul(shares, tf.constant(self.spread))
+        return self.spread.graph(shares)
 
     @property
     def _tiny(self) -> float:
