@@ -40,6 +40,8 @@ class ModelBuilder:
         workers: trials side by side; None for one a core.
         ray_address: a Ray cluster to join; None for this machine.
         components: files with components of your own.
+        image_folder: where the paths of pictures start; None for the folder of the table, or the working
+            folder for data frames.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -58,6 +60,7 @@ class ModelBuilder:
         workers: int | None = None,
         ray_address: str | None = None,
         components: Sequence[str | Path] = (),
+        image_folder: str | Path | None = None,
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -68,6 +71,7 @@ class ModelBuilder:
         self.workers = workers
         self.ray_address = ray_address
         self.components = components
+        self.image_folder = image_folder
 
     def fit(
         self,
@@ -103,6 +107,7 @@ class ModelBuilder:
             workers=self.workers,
             ray_address=self.ray_address,
             component_files=tuple(ComponentFile.read(Path(path)) for path in self.components),
+            image_folder=None if self.image_folder is None else Path(self.image_folder),
             source=source,
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
@@ -131,11 +136,11 @@ class ModelBuilder:
 
     def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """Returns one label a row, in the original type, from the exported model."""
-        return self._model().predict(data)
+        return self._model().predict(data, image_folder=self.image_folder)
 
     def predict_proba(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """Returns `float32[n, num_classes]`, columns in the order of `classes_`."""
-        return self._model().predict_proba(data)
+        return self._model().predict_proba(data, image_folder=self.image_folder)
 
     def score(
         self,

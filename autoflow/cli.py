@@ -7,19 +7,16 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from autoflow.errors import AutoFlowError, RunInterrupted
-
-if TYPE_CHECKING:
-    from autoflow.run import RunReport
-    from autoflow.serving.predictor import Predictor
+from autoflow.report.terminal import show_report, show_scores, show_table, show_warnings
 
 app = typer.Typer(
     name="autoflow",
@@ -36,6 +33,9 @@ Label = Annotated[
     str | None, typer.Option(help="label column [found by its name, else the last]", metavar="COLUMN")
 ]
 Encoding = Annotated[str | None, typer.Option(help="of text files, such as latin-1 [UTF-8]", metavar="NAME")]
+ImageFolder = Annotated[
+    Path | None, typer.Option(help="where the paths of pictures start [the table's folder]", metavar="DIR")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
@@ -103,6 +103,7 @@ def fit(
         Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")
     ] = None,
     encoding: Encoding = None,
+    image_folder: ImageFolder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
     debug: Debug = False,
 ) -> int:
@@ -124,6 +125,7 @@ def fit(
         ray_address=ray_address,
         component_files=tuple(ComponentFile.read(path) for path in components or []),
         encoding=encoding,
+        image_folder=image_folder,
         source=str(data),
         test=test,
     )
@@ -135,11 +137,11 @@ def fit(
     if quiet:
         console.print(str(report.model.folder), soft_wrap=True)
     else:
-        _show_report(console, report)
+        show_report(console, report)
     if test is not None:
-        _show_scores(
-            console, load(report.model.folder).evaluate(test, encoding=encoding).to_json(), f"on {test}"
-        )
+        predictor = load(report.model.folder)
+        scores = predictor.evaluate(test, encoding=encoding, image_folder=image_folder)
+        show_scores(console, scores.to_json(), f"on {test}")
     return 128 + report.signal_number if report.signal_number else 0
 
 
@@ -152,6 +154,7 @@ def predict(
         Path | None, typer.Option(help=".csv or .parquet [standard output]", metavar="FILE")
     ] = None,
     encoding: Encoding = None,
+    image_folder: ImageFolder = None,
     debug: Debug = False,
 ) -> int:
     """Write the label and the score of every class for each row."""
@@ -161,8 +164,8 @@ def predict(
     if output is not None:
         check_output(output)
     predictor = load(model)
-    table = predictor.predict_table(data, encoding=encoding)
-    _show_warnings(predictor)
+    table = predictor.predict_table(data, encoding=encoding, image_folder=image_folder)
+    show_warnings(predictor)
     write_table(table, output)
     if output is not None:
         Console(highlight=False).print(f"{len(table)} rows written to {escape(str(output))}", soft_wrap=True)
@@ -176,6 +179,7 @@ def evaluate(
     data: Data,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     encoding: Encoding = None,
+    image_folder: ImageFolder = None,
     debug: Debug = False,
 ) -> int:
     """Score an exported model on a labelled table."""
@@ -184,23 +188,28 @@ def evaluate(
     from autoflow.serving.predictor import load
 
     predictor = load(model)
-    scores = predictor.evaluate(data, encoding=encoding).to_json()
-    _show_warnings(predictor)
+    scores = predictor.evaluate(data, encoding=encoding, image_folder=image_folder).to_json()
+    show_warnings(predictor)
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
     else:
-        _show_scores(Console(highlight=False), scores, f"on {data}")
+        show_scores(Console(highlight=False), scores, f"on {data}")
     return 0
 
 
 @app.command()
 @_reporting
-def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Debug = False) -> int:
+def check(
+    data: Data,
+    label: Label = None,
+    encoding: Encoding = None,
+    image_folder: ImageFolder = None,
+    debug: Debug = False,
+) -> int:
     """Show what AutoFlow sees in a table and whether it would accept it."""
     from autoflow.data.dataset import load_dataset
-    from autoflow.data.split import describe_folds, make_folds
 
-    dataset, notes, warnings = load_dataset(data, label=label, encoding=encoding)
+    dataset, notes, warnings = load_dataset(data, label=label, encoding=encoding, image_folder=image_folder)
     schema = dataset.schema
     console = Console(highlight=False)
     console.print(f"{dataset.num_rows} rows in {escape(dataset.name)}", soft_wrap=True)
@@ -208,13 +217,11 @@ def check(data: Data, label: Label = None, encoding: Encoding = None, debug: Deb
         console.print(escape(note), soft_wrap=True)
     rows = [(column.name, column.kind.value, column.reason) for column in schema.columns]
     rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
-    _show_table(console, ("column", "kind", "why"), rows)
+    show_table(console, ("column", "kind", "why"), rows)
     classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
     label_line = f"label '{schema.label}' ({schema.label_reason}): {len(schema.classes)} classes: {classes}"
     console.print(escape(label_line), soft_wrap=True)
-    keys = dataset.feature_keys()
-    scoring = describe_folds(make_folds(dataset.labels, feature_keys=keys, seed=0), feature_keys=keys)
-    console.print(f"models would be scored by {escape(scoring)}", soft_wrap=True)
+    console.print(f"models would be scored by {escape(dataset.folds(seed=0)[1])}", soft_wrap=True)
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print("AutoFlow accepts this table.")
@@ -244,86 +251,6 @@ def components(
         for parameter in entry.hyperparameters:
             console.print(f"    {escape(parameter)}", soft_wrap=True)
     return 0
-
-
-def _show_warnings(predictor: Predictor) -> None:
-    console = Console(stderr=True, highlight=False)
-    for warning in predictor.warnings_:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
-
-
-def _show_report(console: Console, report: RunReport) -> None:
-    from autoflow.budget import format_duration
-    from autoflow.report.contributions import contribution_line
-
-    model = report.model
-    console.print(
-        f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)"
-    )
-    ranked = [row for row in report.rows if row.rank][:8]
-    _show_table(
-        console,
-        ("rank", "trial", report.metric, "seconds", "made of"),
-        [
-            (
-                str(r.rank),
-                str(r.trial),
-                f"{r.score:.4f}",
-                f"{r.seconds:.1f}",
-                f"{r.classifier} on {r.features}",
-            )
-            for r in ranked
-        ],
-    )
-    how = (
-        "fitted on all rows"
-        if model.refitted
-        else "fitted on the training part of the rows, as it was scored"
-    )
-    console.print(f"\n[bold]Model[/bold] {escape(str(model.folder))}", soft_wrap=True)
-    console.print(f"  {escape(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
-    speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
-    console.print(f"  {escape(model.verification.message)}{speed}", soft_wrap=True)
-    _show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
-    if model.contributions:
-        console.print(f"  {escape(contribution_line(model.contributions))}", soft_wrap=True)
-    folder = escape(str(model.folder))
-    console.print("\n[bold]Next[/bold]")
-    console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
-    served = escape(str(model.folder.parent.resolve()))
-    console.print(
-        f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}",
-        soft_wrap=True,
-    )
-    if report.signal_number:
-        console.print("  interrupted: repeat the same command to go on with the search")
-    for warning in report.warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    console.print(
-        f"finished in {format_duration(report.seconds)}; everything is in {escape(str(report.folder))}",
-        soft_wrap=True,
-    )
-
-
-def _show_scores(console: Console, scores: Any, where: str) -> None:
-    figures = {name: value for name, value in scores.items() if isinstance(value, float)}
-    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    console.print(f"  {text} ({escape(where)}, {scores['num_rows']} rows)", soft_wrap=True)
-    classes, confusion = scores.get("classes"), scores.get("confusion")
-    if confusion and len(classes) <= 12:
-        rows = [(name, *(str(count) for count in row)) for name, row in zip(classes, confusion, strict=True)]
-        _show_table(console, ("true \\ predicted", *classes), rows)
-
-
-def _show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for name in header:
-        table.add_column(escape(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ class Example:
     """A raw row and what the model must answer.
 
     Args:
-        row: value by raw header; a number, a string, or None where missing.
+        row: value by raw header; a number, a string, `{"b64": ...}` for a picture, or None where missing.
         label: the most probable class.
         scores: probability of every class, in the order of the manifest's classes.
     """
 
-    row: Mapping[str, float | str | None]
+    row: Mapping[str, float | str | Mapping[str, str] | None]
     label: str
     scores: tuple[float, ...]
 

@@ -23,7 +23,6 @@ from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import read_table
 from autoflow.data.schema import Schema
-from autoflow.data.split import describe_folds, make_folds
 from autoflow.errors import MachineError, NoModelError, RunInterrupted, UsageError
 from autoflow.export.verify import Verifier
 from autoflow.metrics import check_metric
@@ -71,6 +70,7 @@ class RunSettings:
         ray_address: cluster to join; None for this machine.
         component_files: the user's own components.
         encoding: of text files; None to find it.
+        image_folder: where the paths of pictures start; None for the folder of the table.
         source: name of the table for messages and manifest.
         test: labelled table that the model will be scored on, checked before the search; None for none.
     """
@@ -85,6 +85,7 @@ class RunSettings:
     ray_address: str | None = None
     component_files: tuple[ComponentFile, ...] = ()
     encoding: str | None = None
+    image_folder: Path | None = None
     source: str = "data"
     test: Path | None = None
 
@@ -137,12 +138,13 @@ def execute(
 
     _check(settings)
     discover(settings.component_files)
-    dataset, notes, warnings = load_dataset(data, label=settings.label, encoding=settings.encoding)
-    keys = dataset.feature_keys()
-    folds = make_folds(dataset.labels, feature_keys=keys, seed=settings.seed)
-    observer(DataReady(dataset, notes, warnings, describe_folds(folds, feature_keys=keys)))
+    dataset, notes, warnings = load_dataset(
+        data, label=settings.label, encoding=settings.encoding, image_folder=settings.image_folder
+    )
+    folds, how_scored = dataset.folds(settings.seed)
+    observer(DataReady(dataset, notes, warnings, how_scored))
     if settings.test is not None:  # a wrong table should not wait for the end of the search
-        table = read_table(settings.test, encoding=settings.encoding)
+        table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
         features_for(dataset.schema.columns, table)
         labels_of(table, dataset.schema)
     experiment = Experiment(dataset, folds, settings.metric, settings.seed)

@@ -112,7 +112,7 @@ def check_columns(values: Mapping[str, np.ndarray], labels: np.ndarray) -> tuple
 
 
 def check_pictures(name: str, column: str, values: Sequence[Picture] | np.ndarray) -> tuple[str, ...]:
-    """Returns what deserves a look in a column of pictures.
+    """Returns what deserves a look in a column of pictures, see `picture_remarks`.
 
     Args:
         name: of the table, for the message.
@@ -124,24 +124,34 @@ def check_pictures(name: str, column: str, values: Sequence[Picture] | np.ndarra
     """
     given = sum(bool(value.digest or value.problem) for value in values)
     troubled = [value for value in values if value.problem]
-    counts = Counter(value.problem for value in troubled)
-    found = "; ".join(f"{count:,} {problem}" for problem, count in counts.most_common())
     if len(troubled) > _MOST_BROKEN * given:
         first = ", ".join(repr(value.path) for value in troubled[:5] if value.path)
         raise DataError(
-            f"{name}: column {column!r}: {len(troubled):,} of {given:,} pictures cannot be used ({found})"
+            f"{name}: column {column!r}: {len(troubled):,} of {given:,} pictures cannot be used "
+            f"({_counted_problems(troubled)})"
             + (f", such as {first}" if first else "")
             + ". Mend them, empty their cells, or name their folder with --image-folder."
         )
+    return picture_remarks(column, values)
+
+
+def picture_remarks(column: str, values: Sequence[Picture] | np.ndarray) -> tuple[str, ...]:
+    """Returns which pictures count as missing and which are read in an odd way, a sentence each.
+
+    Args:
+        column: header.
+        values: of any rows.
+    """
+    troubled = [value for value in values if value.problem]
     remarks = Counter(value.remark for value in values if value.remark)
-    warnings = (
-        [f"column {column!r}: {len(troubled):,} pictures count as missing: {found}"] if troubled else []
+    missing = f"column {column!r}: {len(troubled):,} pictures count as missing: {_counted_problems(troubled)}"
+    return (
+        *([missing] if troubled else []),
+        *(
+            f"column {column!r}: {count:,} pictures are {remark}, which training and serving ignore alike"
+            for remark, count in remarks.items()
+        ),
     )
-    warnings += [
-        f"column {column!r}: {count:,} pictures are {remark}, which training and serving ignore alike"
-        for remark, count in remarks.items()
-    ]
-    return tuple(warnings)
 
 
 def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> tuple[str, ...]:
@@ -154,6 +164,11 @@ def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> 
     """
     counts = np.bincount(labels, minlength=len(schema.classes))
     return (*_class_warnings(schema, counts), *_duplicate_warnings(labels, feature_keys))
+
+
+def _counted_problems(values: Sequence[Picture]) -> str:
+    counts = Counter(value.problem for value in values)
+    return "; ".join(f"{count:,} {problem}" for problem, count in counts.most_common())
 
 
 def _is_quantity(schema: Schema, num_rows: int) -> bool:

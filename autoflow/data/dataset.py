@@ -30,6 +30,13 @@ from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, Schema
+from autoflow.data.split import (
+    CROSS_VALIDATION_BELOW,
+    CROSS_VALIDATION_OF_PICTURES_BELOW,
+    Fold,
+    describe_folds,
+    make_folds,
+)
 from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
 from autoflow.errors import DataError, near_names
 
@@ -76,6 +83,18 @@ class Dataset:
         values = self.values(name)
         is_image = self.schema.column(name).kind is ColumnKind.IMAGE
         return picture_digests(values) if is_image else values
+
+    def folds(self, seed: int) -> tuple[tuple[Fold, ...], str]:
+        """Returns how the rows are split for scoring, and the same in plain words.
+
+        Args:
+            seed: shuffles rows within their class.
+        """
+        keys = self.feature_keys()
+        pictures = any(column.kind is ColumnKind.IMAGE for column in self.schema.columns)
+        below = CROSS_VALIDATION_OF_PICTURES_BELOW if pictures else CROSS_VALIDATION_BELOW
+        folds = make_folds(self.labels, feature_keys=keys, seed=seed, cross_validation_below=below)
+        return folds, describe_folds(folds, feature_keys=keys)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray:
         """Returns the column values of some columns side by side, as a feature extractor takes them.

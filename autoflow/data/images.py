@@ -97,9 +97,9 @@ def pictures(as_read: pa.Array, folder: Path) -> np.ndarray:
     return found[codes]
 
 
-def picture_bytes(values: Iterable[Picture]) -> np.ndarray:
-    """Returns `object[n]` of bytes, `b""` where there is no usable picture."""
-    read = [value.read() for value in values]
+def picture_bytes(values: Iterable[Picture | bytes]) -> np.ndarray:
+    """Returns `object[n]` of bytes, `b""` where there is no usable picture; bytes stay what they are."""
+    read = [value if isinstance(value, bytes) else value.read() for value in values]
     contents = np.empty(len(read), object)
     contents[:] = read
     return contents

@@ -11,6 +11,8 @@ import numpy as np
 
 CROSS_VALIDATION_BELOW = 3000
 """Tables with fewer rows are cross-validated, larger ones have one held-out part."""
+CROSS_VALIDATION_OF_PICTURES_BELOW = 1000
+"""The same for tables with pictures, where five trainings of a network take too long."""
 
 MAX_FOLDS = 5
 SMALL_SHARE_FROM = 50_000
@@ -30,8 +32,14 @@ class Fold:
     validation: np.ndarray
 
 
-def make_folds(labels: np.ndarray, *, feature_keys: np.ndarray, seed: int) -> tuple[Fold, ...]:
-    """Returns the folds: cross-validation under 3,000 rows, otherwise one held-out part.
+def make_folds(
+    labels: np.ndarray,
+    *,
+    feature_keys: np.ndarray,
+    seed: int,
+    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+) -> tuple[Fold, ...]:
+    """Returns the folds: cross-validation of small tables, otherwise one held-out part.
 
     Every class has a training row in every fold, and rows with equal keys fall on one side (unless so many
     rows are copies of so few that no balanced split is left). The same arguments give the same folds.
@@ -40,12 +48,13 @@ def make_folds(labels: np.ndarray, *, feature_keys: np.ndarray, seed: int) -> tu
         labels: int32[n], classes from 0; every class that occurs needs two rows.
         feature_keys: integer[n]; equal for rows with equal features, as from `Dataset.feature_keys`.
         seed: shuffles rows within their class.
+        cross_validation_below: tables with fewer rows are cross-validated.
 
     Returns:
         2 to 5 folds whose validation parts are disjoint and cover nearly all rows, or one fold.
     """
     for keys in (feature_keys, np.arange(len(labels))):
-        side = _sides(labels, keys, seed)
+        side = _sides(labels, keys, seed, cross_validation_below)
         folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
         if _balanced(folds, len(labels)):
             return folds
@@ -67,7 +76,7 @@ def describe_folds(folds: tuple[Fold, ...], *, feature_keys: np.ndarray | None =
     return f"{how}, stratified by class{copies}"
 
 
-def _sides(labels: np.ndarray, keys: np.ndarray, seed: int) -> np.ndarray:
+def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_below: int) -> np.ndarray:
     """Returns the fold in which each row is validated; -1 where in none (held-out split)."""
     _, first, groups, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     shuffle = np.random.default_rng(seed).permutation(len(first))
@@ -76,7 +85,7 @@ def _sides(labels: np.ndarray, keys: np.ndarray, seed: int) -> np.ndarray:
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
     num_rows = len(labels)
-    if num_rows < CROSS_VALIDATION_BELOW:
+    if num_rows < cross_validation_below:
         counts = np.bincount(labels)
         num_folds = max(2, min(MAX_FOLDS, int(counts[counts > 0].min())))
         return (position % num_folds)[groups]

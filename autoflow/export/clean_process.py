@@ -7,6 +7,7 @@ stay self-contained: that it works is the proof that the exported folder is all 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import statistics
@@ -69,8 +70,8 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `folder`; `columns` as pairs of raw header and raw type; `classes`; `rows`, a list by header
-            with null for missing; `expected`, a list of probabilities a row, in class order; `num_ranked`,
-            how many classes an answer must name.
+            with null for missing and pictures as `{"b64": ...}`; `expected`, a list of probabilities a row,
+            in class order; `num_ranked`, how many classes an answer must name.
     """
     import numpy as np
     import tensorflow as tf
@@ -117,11 +118,17 @@ def _feed(columns: list[list[str]], rows: dict[str, list[Any]]) -> dict[str, np.
     feed = {}
     for header, raw_type in columns:
         if raw_type == "string":
-            texts = ["" if value is None else value for value in rows[header]]
-            feed[header] = np.array([text.encode() for text in texts], dtype=object)
+            feed[header] = np.empty(len(rows[header]), object)
+            feed[header][:] = [_content(value) for value in rows[header]]
         else:
             feed[header] = np.array([np.nan if value is None else value for value in rows[header]], raw_type)
     return feed
+
+
+def _content(value: str | dict[str, str] | None) -> bytes:
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"])
+    return (value or "").encode()
 
 
 def _check_names(serving: Signature, columns: list[list[str]], classify_method: str) -> None:

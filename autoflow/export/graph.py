@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from autoflow.data.schema import RawType, Schema
+from autoflow.data.images import picture_bytes
+from autoflow.data.schema import ColumnKind, RawType, Schema
 from autoflow.manifest import input_key, num_ranked
 
 if TYPE_CHECKING:
@@ -58,11 +59,16 @@ def model_inputs(schema: Schema, raw: Mapping[str, np.ndarray]) -> dict[str, np.
 
     Args:
         schema: of the model.
-        raw: by header, `float64[n]` or `object[n]` of str; further columns are left out.
+        raw: by header, `float64[n]` or `object[n]` of str or Picture; further columns are left out.
+
+    Returns:
+        By header `float32[n]`, `float64[n]`, or `object[n]` of str, of bytes for pictures.
     """
     numbers = {RawType.FLOAT32: np.float32, RawType.FLOAT64: np.float64}
     return {
-        column.name: np.asarray(raw[column.name], dtype=numbers.get(column.raw_type, object))
+        column.name: picture_bytes(raw[column.name])
+        if column.kind is ColumnKind.IMAGE
+        else np.asarray(raw[column.name], dtype=numbers.get(column.raw_type, object))
         for column in schema.columns
     }
 
@@ -72,7 +78,7 @@ def serialised_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[b
 
     Args:
         schema: of the model.
-        raw: by header, `float64[n]` or `object[n]` of str.
+        raw: by header, `float64[n]` or `object[n]` of str or Picture.
     """
     import tensorflow as tf
 
@@ -83,9 +89,10 @@ def serialised_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[b
         example = tf.train.Example()
         for name, values in inputs.items():
             value = values[position]
-            if isinstance(value, str):
+            if isinstance(value, str | bytes):
                 if value:
-                    example.features.feature[name].bytes_list.value.append(value.encode())
+                    content = value if isinstance(value, bytes) else value.encode()
+                    example.features.feature[name].bytes_list.value.append(content)
             elif not np.isnan(value):
                 example.features.feature[name].float_list.value.append(float(value))
         examples.append(example.SerializeToString(deterministic=True))

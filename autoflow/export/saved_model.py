@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoflow.data.schema import Schema
+from autoflow.data.images import Picture
+from autoflow.data.schema import ColumnKind, Schema
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import (
     CLASSIFY,
@@ -55,7 +57,9 @@ _CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 
 def num_examples(schema: Schema) -> int:
-    """Returns how many raw rows are checked at an export: fewer where the table is wide, 8 to 50."""
+    """Returns how many raw rows are checked at an export: fewer where the table is wide or large, 8 to 50."""
+    if any(column.kind is ColumnKind.IMAGE for column in schema.columns):
+        return _FEWEST_EXAMPLES  # they travel with the model
     return max(_FEWEST_EXAMPLES, min(_MOST_EXAMPLES, _EXAMPLE_CELLS // max(1, len(schema.columns))))
 
 
@@ -221,7 +225,9 @@ def _manifest_examples(
     return tuple(examples)
 
 
-def _json_value(value: object) -> float | str | None:
+def _json_value(value: object) -> float | str | dict[str, str] | None:
+    if isinstance(value, Picture):
+        return {"b64": b64encode(value.read()).decode()}
     if isinstance(value, str):
         return value or None
     number = float(value)  # type: ignore[arg-type]

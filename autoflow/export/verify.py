@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,8 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from autoflow.data.schema import Schema
+from autoflow.data.images import picture_bytes
+from autoflow.data.schema import ColumnKind, Schema
 from autoflow.manifest import num_ranked
 
 _SCRIPT = Path(__file__).with_name("clean_process.py")
@@ -142,7 +144,7 @@ class Verifier:
         Args:
             folder: version folder.
             schema: columns and classes that the model must have.
-            rows: by header, `float64[n]` or `object[n]` of str; about 50 are enough.
+            rows: by header, `float64[n]` or `object[n]` of str or Picture; about 50 are enough.
             expected: `float32[n, C]`.
             timeout_seconds: time for everything, starting the process included where it does not run.
         """
@@ -235,13 +237,19 @@ def _search_path() -> list[str]:
 
 def _request(folder: Path, schema: Schema, rows: Mapping[str, np.ndarray], expected: np.ndarray) -> str:
     columns = [[column.name, column.raw_type.value] for column in schema.columns]
+    values = {
+        column.name: [{"b64": b64encode(content).decode()} for content in picture_bytes(rows[column.name])]
+        if column.kind is ColumnKind.IMAGE
+        else rows[column.name].tolist()
+        for column in schema.columns
+    }
     return json.dumps(
         {
             "folder": str(folder.resolve()),
             "columns": columns,
             "classes": list(schema.classes),
             "num_ranked": num_ranked(len(schema.classes)),
-            "rows": {name: rows[name].tolist() for name, _ in columns},
+            "rows": values,
             "expected": np.asarray(expected).tolist(),
         }
     )

@@ -38,7 +38,8 @@ def write_warmup(
 
     Args:
         folder: version folder.
-        rows: checked rows as model inputs: raw header to `float32[n]`, `float64[n]` or `object[n]` of str.
+        rows: checked rows as model inputs: raw header to `float32[n]`, `float64[n]` or `object[n]` of str or
+            bytes.
         examples: the same n rows as serialised `tf.Example`.
         max_records: upper bound, 3 or more; the server takes up to 1000.
 
@@ -88,7 +89,9 @@ def _model_spec(signature: str) -> bytes:
 def _as_input(values: np.ndarray) -> np.ndarray:
     if values.dtype != object:
         return values
-    return np.array([str(value).encode() for value in values], dtype=object)
+    contents = np.empty(len(values), object)
+    contents[:] = [value if isinstance(value, bytes) else str(value).encode() for value in values]
+    return contents
 
 
 def _field(number: int, payload: bytes) -> bytes:

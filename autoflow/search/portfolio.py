@@ -58,6 +58,12 @@ def _values(
         values[f"{family}/concatenation"] = entry["concatenation"]
     for name, value in entry.get("values", {}).items():
         values[f"classification/{classifier}/{name}"] = value
+    for extractor, fields in entry.get("extractor_values", {}).items():
+        for plan in plans:
+            if values[f"{family}/{plan.name}"] == extractor:
+                values |= {
+                    f"{family}/{plan.name}/{extractor}/{name}": value for name, value in fields.items()
+                }
     return values
 
 

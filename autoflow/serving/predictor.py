@@ -112,39 +112,55 @@ class Predictor:
         return self._warnings
 
     def predict(
-        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+        self,
+        data: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        encoding: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Returns the most probable class of each row, in the type of the training labels.
 
         Args:
             data: a table's path or a DataFrame; columns that the model does not read are ignored.
             encoding: of a text file; None for UTF-8 or what a byte order mark says.
+            image_folder: where the paths of pictures start; None for the folder of the file, or the working
+                folder for a DataFrame.
 
         Raises:
             DataError: the table cannot be read or lacks a column.
         """
-        return self._classes[self.predict_proba(data, encoding=encoding).argmax(axis=1)]
+        probabilities = self.predict_proba(data, encoding=encoding, image_folder=image_folder)
+        return self._classes[probabilities.argmax(axis=1)]
 
     def predict_proba(
-        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+        self,
+        data: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        encoding: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Returns `float32[n, C]`, rows in the order of the table and columns in that of `classes_`.
 
         Args and errors are those of `predict`.
         """
-        return self._predict(open_table(data, encoding))
+        return self._predict(open_table(data, encoding, image_folder))
 
     def predict_raw(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns `float32[n, C]` for rows that are already raw values.
 
         Args:
-            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing, `object[n]` of
+                bytes for pictures.
         """
         batches = [self._session.probabilities(batch) for batch in self._batches(raw)]
         return np.concatenate(batches) if batches else np.zeros((0, len(self._classes)), np.float32)
 
     def embed(
-        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+        self,
+        data: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        encoding: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
     ) -> np.ndarray:
         """Returns `float32[n, d]`: what the model makes of each row before it decides, for other uses.
 
@@ -156,9 +172,8 @@ class Predictor:
             DataError: the table cannot be read or lacks a column.
             NoModelError: the model was exported by an AutoFlow that had no embeddings yet.
         """
-        batches = [
-            self._session.embeddings(batch) for batch in self._batches(self._raw(open_table(data, encoding)))
-        ]
+        raw = self._raw(open_table(data, encoding, image_folder))
+        batches = [self._session.embeddings(batch) for batch in self._batches(raw)]
         size = self.manifest.embedding_size
         return np.concatenate(batches) if batches else np.zeros((0, size), np.float32)
 
@@ -168,19 +183,29 @@ class Predictor:
             yield {name: values[start : start + _BATCH_ROWS] for name, values in raw.items()}
 
     def predict_table(
-        self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None
+        self,
+        data: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        encoding: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
     ) -> pd.DataFrame:
         """Returns a row of answers a row of the table: `label`, `score`, and `score_<class>` of every class.
 
         Args and errors are those of `predict`. The index of a DataFrame is kept.
         """
-        probabilities = self.predict_proba(data, encoding=encoding)
+        probabilities = self.predict_proba(data, encoding=encoding, image_folder=image_folder)
         answers = {"label": self._classes[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)}
         for position, name in enumerate(self.manifest.schema.classes):
             answers[f"score_{name}"] = probabilities[:, position]
         return pd.DataFrame(answers, index=data.index if isinstance(data, pd.DataFrame) else None)
 
-    def evaluate(self, data: str | os.PathLike[str] | pd.DataFrame, *, encoding: str | None = None) -> Scores:
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | pd.DataFrame,
+        *,
+        encoding: str | None = None,
+        image_folder: str | os.PathLike[str] | None = None,
+    ) -> Scores:
         """Returns how good the answers are on labelled rows; rows without a label are left out.
 
         A label that the model does not know counts as wrong. Args are those of `predict`.
@@ -188,7 +213,7 @@ class Predictor:
         Raises:
             DataError: the table cannot be read, or lacks a column or the labels.
         """
-        table = open_table(data, encoding)
+        table = open_table(data, encoding, image_folder)
         positions, labels = labelled_rows(self.manifest.schema, table)
         if not (labels >= 0).any():
             known = _shortened(self.manifest.schema.classes)

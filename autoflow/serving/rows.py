@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from autoflow.data.checks import picture_remarks
 from autoflow.data.dataset import features_for
 from autoflow.data.labels import label_strings, labels_of
 from autoflow.data.reading import RawTable, read_table
@@ -28,7 +29,8 @@ class RawRows:
     """Rows as a model takes them.
 
     Args:
-        values: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        values: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing, or of
+            Picture.
         warnings: one sentence for each column with cells that could not be read and count as missing.
     """
 
@@ -36,9 +38,17 @@ class RawRows:
     warnings: tuple[str, ...] = ()
 
 
-def open_table(data: str | os.PathLike[str] | pd.DataFrame, encoding: str | None) -> RawTable:
+def open_table(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    encoding: str | None,
+    image_folder: str | os.PathLike[str] | None,
+) -> RawTable:
     """Returns the table of a path or DataFrame; raises DataError as `read_table` does."""
-    return read_table(data if isinstance(data, pd.DataFrame) else Path(data), encoding=encoding)
+    return read_table(
+        data if isinstance(data, pd.DataFrame) else Path(data),
+        encoding=encoding,
+        image_folder=None if image_folder is None else Path(image_folder),
+    )
 
 
 def raw_rows(schema: Schema, table: RawTable) -> RawRows:
@@ -52,8 +62,12 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
         DataError: the table lacks a column.
     """
     values = features_for(schema.columns, table)
-    warnings = []
+    warnings: list[str] = []
     for column in schema.columns:
+        if column.kind is ColumnKind.IMAGE:
+            warnings.extend(
+                f"{table.name}: {line}." for line in picture_remarks(column.name, values[column.name])
+            )
         if not is_number_kind(column.kind):
             continue
         read = column_values(column, values[column.name])

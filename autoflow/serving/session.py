@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autoflow.data.schema import RawType, Schema
+from autoflow.data.images import picture_bytes
+from autoflow.data.schema import Column, ColumnKind, RawType, Schema
 from autoflow.errors import NoModelError
 from autoflow.serving.quiet import import_tensorflow
 
@@ -70,7 +71,8 @@ class ServingSession:
         Where the graph gives the most probable classes only, the others share evenly what is left to 1.
 
         Args:
-            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+            raw: by header, `float64[n]` with NaN or `object[n]` of str with "" where missing,
+                `object[n]` of Picture or of bytes for images.
         """
         names, scores = self._run(*self._feed(raw))
         probabilities = in_class_order(names, scores, self._schema.classes)
@@ -95,11 +97,13 @@ class ServingSession:
         return np.asarray(vectors)
 
     def _feed(self, raw: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return [self._input(raw[column.name], column.raw_type) for column in self._schema.columns]
+        return [self._input(raw[column.name], column) for column in self._schema.columns]
 
     @staticmethod
-    def _input(values: np.ndarray, raw_type: RawType) -> np.ndarray:
-        return np.asarray(values, dtype=_NUMBERS.get(raw_type, object))
+    def _input(values: np.ndarray, column: Column) -> np.ndarray:
+        if column.kind is ColumnKind.IMAGE:
+            return picture_bytes(values)
+        return np.asarray(values, dtype=_NUMBERS.get(column.raw_type, object))
 
 
 def in_class_order(names: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:

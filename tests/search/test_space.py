@@ -23,6 +23,7 @@ PROFILE = DataProfile(
         ColumnProfile("born", ColumnKind.DATETIME, 900, 0.0),
         ColumnProfile("note", ColumnKind.TEXT, 1900, 0.0, 90.0),
         ColumnProfile("注釈", ColumnKind.TEXT, 1900, 0.0, 30.0, spaced=False),
+        ColumnProfile("photo", ColumnKind.IMAGE, 1900, 0.0, picture_side=40.0),
     ),
 )
 
@@ -62,6 +63,7 @@ def test_components_fit_their_columns_and_classifier(proposals):
 def test_text_columns_and_many_categories_have_nodes_of_their_own():
     assert [plan.name for plan in plan_nodes(PROFILE)] == [
         "numeric", "boolean", "categorical", "categorical_many", "datetime", "text_note", "text_注釈",
+        "image_photo",
     ]  # fmt: skip
 
 
