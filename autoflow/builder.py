@@ -40,6 +40,7 @@ class ModelBuilder:
         workers: trials side by side; None for one a core.
         ray_address: a Ray cluster to join; None for this machine.
         components: files with components of your own.
+        embeddings: exported models, run or version folders, whose embeddings are features of every trial.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -58,6 +59,7 @@ class ModelBuilder:
         workers: int | None = None,
         ray_address: str | None = None,
         components: Sequence[str | Path] = (),
+        embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -68,6 +70,7 @@ class ModelBuilder:
         self.workers = workers
         self.ray_address = ray_address
         self.components = components
+        self.embeddings = embeddings
 
     def fit(
         self,
@@ -90,6 +93,8 @@ class ModelBuilder:
         Raises:
             AutoFlowError: see `autoflow.errors`; the message says what to do.
         """
+        from autoflow.serving.predictor import find_version
+
         table, label = (data, self.label) if y is None else _joined(data, y)
         source = str(data) if isinstance(data, str | Path) else "data frame"
         output = Path(self.output) if self.output is not None else self._temporary_folder()
@@ -104,6 +109,7 @@ class ModelBuilder:
             ray_address=self.ray_address,
             component_files=tuple(ComponentFile.read(Path(path)) for path in self.components),
             source=source,
+            embeddings=tuple(find_version(Path(folder)) for folder in self.embeddings),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class LookupTables(Protocol):
     ) -> tf.lookup.StaticHashTable:
         """Returns a static table from distinct strings to int64; unknown keys give `default`."""
 
+    def keep(self, resource: Any) -> None:
+        """Keeps what `tf.saved_model.load` gave, with the tables in it, in the exported model."""
+
 
 # --- feature extraction ------------------------------------------------------------------------------
 
@@ -73,7 +76,8 @@ class FeatureExtractor(Component):
       seconds since 1970-01-01);
     - categorical and text columns: `object[n, k]` of `str`, `""` where missing.
 
-    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8).
+    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8). An extractor that
+    accepts `ColumnKind.ROW` gets raw values of columns of any kind, all as strings, and has one width in all.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]]

@@ -21,7 +21,7 @@ from autoflow.data.checks import check_columns, check_features, check_labels, ch
 from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
-from autoflow.data.schema import Column, ColumnProfile, DataProfile, Schema
+from autoflow.data.schema import Column, ColumnProfile, DataProfile, RawType, Schema
 from autoflow.data.values import column_values, distinct_strings, is_string_kind, raw_values, string_array
 from autoflow.errors import DataError, near_names
 
@@ -181,6 +181,21 @@ def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndar
             f"columns of strings and of numbers in one node: {[column.name for column in columns]}"
         )
     return np.stack([column_values(column, raw[column.name]) for column in columns], axis=1)
+
+
+def raw_texts(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns raw values side by side as text, `object[n, k]` of str, for a node that reads whole rows.
+
+    Numbers become text that reads back as the same number of the column's raw type, `"nan"` where missing.
+    """
+    texts = []
+    for column in columns:
+        values = raw[column.name]
+        if column.raw_type is not RawType.STRING:
+            exact = values.astype(np.float32) if column.raw_type is RawType.FLOAT32 else values
+            values = np.array([repr(value) for value in exact.astype(np.float64).tolist()], object)
+        texts.append(values)
+    return np.stack(texts, axis=1)
 
 
 def _difference(name: str, missing: list[str], extra: list[str], num_expected: int) -> str:

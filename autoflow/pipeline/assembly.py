@@ -16,10 +16,9 @@ from autoflow.components.base import (
     MatrixClassifier,
     NeuralClassifier,
 )
-from autoflow.data.dataset import stacked
 from autoflow.data.schema import Schema
 from autoflow.errors import UsageError
-from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.pipeline.cache import FoldData, PreparedCache, node_values
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.training import Prepared, fit_network
@@ -53,7 +52,7 @@ class FittedPipeline:
             raw: raw values by header, as the exported model takes them (see `autoflow.data.values`).
         """
         blocks = [
-            extractor.transform(stacked([self.schema.column(name) for name in node.columns], raw))
+            extractor.transform(node_values(node, self.schema, raw))
             for node, extractor in zip(self.spec.nodes, self.extractors, strict=True)
         ]
         return self.predict_prepared(blocks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
 
 
 def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
-    return sorted(kind for kind in component.accepts if kind is not ColumnKind.IMAGE)
+    return sorted(kind for kind in component.accepts if kind not in (ColumnKind.IMAGE, ColumnKind.ROW))
 
 
 def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:
@@ -42,6 +42,11 @@ class GraphTables:
 
     def __init__(self) -> None:
         self._tables: list[tf.lookup.StaticHashTable] = []
+        self._kept: list[Any] = []
+
+    def keep(self, resource: Any) -> None:
+        """Keeps a loaded model."""
+        self._kept.append(resource)
 
     def table(
         self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
