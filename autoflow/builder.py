@@ -42,6 +42,7 @@ class ModelBuilder:
         components: files with components of your own.
         image_folder: where the paths of pictures start; None for the folder of the table, or the working
             folder for data frames.
+        embeddings: exported models, run or version folders, whose embeddings are features of every trial.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -61,6 +62,7 @@ class ModelBuilder:
         ray_address: str | None = None,
         components: Sequence[str | Path] = (),
         image_folder: str | Path | None = None,
+        embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -72,6 +74,7 @@ class ModelBuilder:
         self.ray_address = ray_address
         self.components = components
         self.image_folder = image_folder
+        self.embeddings = embeddings
 
     def fit(
         self,
@@ -94,6 +97,8 @@ class ModelBuilder:
         Raises:
             AutoFlowError: see `autoflow.errors`; the message says what to do.
         """
+        from autoflow.serving.predictor import find_version
+
         table, label = (data, self.label) if y is None else _joined(data, y)
         source = str(data) if isinstance(data, str | Path) else "data frame"
         output = Path(self.output) if self.output is not None else self._temporary_folder()
@@ -109,6 +114,7 @@ class ModelBuilder:
             component_files=tuple(ComponentFile.read(Path(path)) for path in self.components),
             image_folder=None if self.image_folder is None else Path(self.image_folder),
             source=source,
+            embeddings=tuple(find_version(Path(folder)) for folder in self.embeddings),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

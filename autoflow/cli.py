@@ -102,6 +102,10 @@ def fit(
     test: Annotated[
         Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")
     ] = None,
+    embedding: Annotated[
+        list[Path] | None,
+        typer.Option(help="exported model whose embeddings are features, again for more", metavar="FOLDER"),
+    ] = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
@@ -112,7 +116,7 @@ def fit(
     from autoflow.components.discovery import ComponentFile
     from autoflow.report.live import LiveView
     from autoflow.run import RunSettings, default_output, execute
-    from autoflow.serving.predictor import load
+    from autoflow.serving.predictor import find_version, load
 
     settings = RunSettings(
         output=output or default_output(str(data)),
@@ -128,6 +132,7 @@ def fit(
         image_folder=image_folder,
         source=str(data),
         test=test,
+        embeddings=tuple(find_version(folder) for folder in embedding or []),
     )
     budget = Budget.since_process_start(settings.seconds)
     console = Console(highlight=False)

@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,11 @@ from autoflow.components.discovery import ComponentFile, discover
 from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import read_table
-from autoflow.data.schema import Schema
+from autoflow.data.schema import ModelPart, Schema
 from autoflow.errors import MachineError, NoModelError, RunInterrupted, UsageError
 from autoflow.export.verify import Verifier
 from autoflow.metrics import check_metric
+from autoflow.parts import model_part
 from autoflow.report.leaderboard import LeaderboardRow, leaderboard, to_csv
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import DataReady, Notice, Observer, Resumed, Stage, Warned
@@ -73,6 +74,7 @@ class RunSettings:
         image_folder: where the paths of pictures start; None for the folder of the table.
         source: name of the table for messages and manifest.
         test: labelled table that the model will be scored on, checked before the search; None for none.
+        embeddings: version folders of exported models whose embeddings are features of every trial.
     """
 
     output: Path
@@ -88,6 +90,7 @@ class RunSettings:
     image_folder: Path | None = None
     source: str = "data"
     test: Path | None = None
+    embeddings: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,13 @@ def execute(
         table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
         features_for(dataset.schema.columns, table)
         labels_of(table, dataset.schema)
+    if settings.embeddings:
+        import_tensorflow()  # quietly, before somebody else does
+    parts = tuple(model_part(folder, dataset.schema, dataset.name) for folder in settings.embeddings)
     experiment = Experiment(dataset, folds, settings.metric, settings.seed)
     used = 0.0
     with contextlib.ExitStack() as stack:
-        ledger = Ledger(settings.output, _identity(dataset, settings))
+        ledger = Ledger(settings.output, _identity(dataset, settings, parts))
         stack.callback(ledger.close)
         sweep(ledger.setting("processes") or [], ledger.setting("cache") or "")
         results = [entry.result for entry in ledger.entries()]
@@ -168,7 +174,7 @@ def execute(
             observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
             model = earlier
         else:
-            session = _Session(settings, experiment, ledger, observer, _resumed(budget, used, earlier))
+            session = _Session(settings, experiment, parts, ledger, observer, _resumed(budget, used, earlier))
             model, results, signal_number = session.run(earlier)
     return RunReport(
         folder=settings.output,
@@ -188,6 +194,7 @@ class _Session:
 
     settings: RunSettings
     experiment: Experiment
+    parts: tuple[ModelPart, ...]
     ledger: Ledger
     observer: Observer
     budget: Budget
@@ -213,7 +220,7 @@ class _Session:
         return model, study.results, interruption.signal_number
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
-        profile = self.experiment.dataset.profile()
+        profile = replace(self.experiment.dataset.profile(), parts=self.parts)
         fixed = FINISH_SECONDS + COLUMN_SECONDS * len(profile.columns)
         study = Study(
             pool=pool,
@@ -364,7 +371,7 @@ def default_output(source: str) -> Path:
     return Path(f"{name or 'data'}-autoflow")
 
 
-def _identity(dataset: Dataset, settings: RunSettings) -> dict[str, Any]:
+def _identity(dataset: Dataset, settings: RunSettings, parts: tuple[ModelPart, ...]) -> dict[str, Any]:
     sources = "".join(file.source for file in settings.component_files)
     return {
         "data": dataset.fingerprint,
@@ -372,4 +379,5 @@ def _identity(dataset: Dataset, settings: RunSettings) -> dict[str, Any]:
         "metric": settings.metric,
         "seed": settings.seed,
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
+        "embeddings": [part.fingerprint[:16] for part in parts],
     }

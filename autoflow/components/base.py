@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -59,6 +59,9 @@ class LookupTables(Protocol):
     ) -> tf.lookup.StaticHashTable:
         """Returns a static table from distinct strings to int64; unknown keys give `default`."""
 
+    def keep(self, resource: Any) -> None:
+        """Keeps what `tf.saved_model.load` gave, with the tables in it, in the exported model."""
+
 
 # --- feature extraction ------------------------------------------------------------------------------
 
@@ -75,7 +78,9 @@ class FeatureExtractor(Component):
     - image columns: `object[n, k]` of `autoflow.data.images.Picture`, whose `read()` gives the encoded bytes,
       `b""` where missing.
 
-    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8, or encoded pictures).
+    In the graph the same arrive as `tf.float64[B, k]` and `tf.string[B, k]` (UTF-8, or encoded pictures). An
+    extractor that accepts `ColumnKind.ROW` gets raw values of columns of any kind, all as strings, and has
+    one width in all.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]]

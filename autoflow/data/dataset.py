@@ -29,7 +29,7 @@ from autoflow.data.images import picture_digests
 from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
-from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, Schema
+from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
 from autoflow.data.split import (
     CROSS_VALIDATION_BELOW,
     CROSS_VALIDATION_OF_PICTURES_BELOW,
@@ -227,6 +227,21 @@ def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndar
     if len({(is_number_kind(column.kind), column.kind is ColumnKind.IMAGE) for column in columns}) != 1:
         raise ValueError(f"numbers, strings or pictures in one node: {[column.name for column in columns]}")
     return np.stack([column_values(column, raw[column.name]) for column in columns], axis=1)
+
+
+def raw_texts(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns raw values side by side as text, `object[n, k]` of str, for a node that reads whole rows.
+
+    Pictures stay what they are. Numbers become text that reads back as the same number of the column's raw type, `"nan"` where missing.
+    """
+    texts = []
+    for column in columns:
+        values = raw[column.name]
+        if column.raw_type is not RawType.STRING:
+            exact = values.astype(np.float32) if column.raw_type is RawType.FLOAT32 else values
+            values = np.array([repr(value) for value in exact.astype(np.float64).tolist()], object)
+        texts.append(values)
+    return np.stack(texts, axis=1)
 
 
 def _difference(name: str, missing: list[str], extra: list[str], num_expected: int) -> str:

@@ -20,6 +20,8 @@ class ColumnKind(StrEnum):
     DATETIME = "datetime"
     TEXT = "text"
     IMAGE = "image"
+    ROW = "row"
+    """Of no column: what a node has that reads raw values of several columns for an exported model."""
 
 
 class RawType(StrEnum):
@@ -118,6 +120,21 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True)
+class ModelPart:
+    """An exported model whose embedding is to be a feature of the next one.
+
+    Args:
+        folder: its version folder, absolute.
+        fingerprint: SHA-256 in hexadecimal digits over the files that its graph is read from.
+        columns: headers of the raw columns that it reads, in the order of its inputs.
+    """
+
+    folder: str
+    fingerprint: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class DataProfile:
     """What `sample` may know about the data: never values, only counts and shares.
 
@@ -125,11 +142,13 @@ class DataProfile:
         num_rows: rows available for training.
         class_counts: rows of each class, in class order.
         columns: one profile a feature column.
+        parts: exported models whose embeddings the user wants as features.
     """
 
     num_rows: int
     class_counts: tuple[int, ...]
     columns: tuple[ColumnProfile, ...]
+    parts: tuple[ModelPart, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -137,6 +156,6 @@ class DataProfile:
         return len(self.class_counts)
 
     def restricted(self, names: Sequence[str]) -> DataProfile:
-        """Returns the profile of some of the columns, in the given order."""
+        """Returns the profile of some of the columns, in the given order, without parts."""
         by_name = {column.name: column for column in self.columns}
-        return replace(self, columns=tuple(by_name[name] for name in names))
+        return replace(self, columns=tuple(by_name[name] for name in names), parts=())

@@ -16,10 +16,9 @@ from autoflow.components.base import (
     MatrixClassifier,
     NeuralClassifier,
 )
-from autoflow.data.dataset import stacked
 from autoflow.data.schema import Schema
 from autoflow.errors import UsageError
-from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.pipeline.cache import FoldData, PreparedCache, node_values
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.training import Prepared, fit_network
@@ -57,7 +56,7 @@ class FittedPipeline:
     def prepare(self, raw: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Returns the prepared features of raw rows, one array a node; see `FittedExtractor.transform`."""
         return [
-            extractor.transform(stacked([self.schema.column(name) for name in node.columns], raw))
+            extractor.transform(node_values(node, self.schema, raw))
             for node, extractor in zip(self.spec.nodes, self.extractors, strict=True)
         ]
 

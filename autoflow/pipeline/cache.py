@@ -13,7 +13,7 @@ import json
 import os
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ import numpy as np
 
 from autoflow.components.base import FittedExtractor
 from autoflow.components.registry import to_json
-from autoflow.data.dataset import Dataset
+from autoflow.data.dataset import Dataset, raw_texts, stacked
+from autoflow.data.schema import Schema
 from autoflow.pipeline.spec import Node
 
 _REMEMBERED_NODES = 24
@@ -110,10 +111,16 @@ class PreparedCache:
         partial.rename(self._folder / f"{name}.extractor")
 
 
+def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns what a node's extractor takes, `float64[n, k]` or `object[n, k]`, from raw values by header."""
+    columns = [schema.column(name) for name in node.columns]
+    return raw_texts(columns, raw) if node.reads_rows else stacked(columns, raw)
+
+
 def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
-    values = data.train.matrix(node.columns)
+    values = node_values(node, data.train.schema, data.train.raw)
     extractor = node.extractor.fit(values, seed=seed)
     validation = None
     if data.validation is not None:
-        validation = extractor.transform(data.validation.matrix(node.columns))
+        validation = extractor.transform(node_values(node, data.validation.schema, data.validation.raw))
     return PreparedNode(extractor, extractor.transform(values), validation)

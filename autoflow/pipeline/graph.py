@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from autoflow.pipeline.network import FittedNetwork
-from autoflow.pipeline.raw_graph import matrix
+from autoflow.pipeline.raw_graph import matrix, raw_texts
 
 if TYPE_CHECKING:
     from autoflow.pipeline.assembly import FittedPipeline
@@ -32,6 +32,11 @@ class TrackedTables(tf.Module):
     def __init__(self) -> None:
         super().__init__()
         self._tables: list[tf.lookup.StaticHashTable] = []
+        self._kept: list[Any] = []
+
+    def keep(self, resource: Any) -> None:
+        """Keeps the tables of a loaded model; what this module does not hold is missing in an export."""
+        self._kept.append(resource)
 
     def table(
         self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
@@ -74,7 +79,8 @@ class PipelineModule(tf.Module):
             # equal columns and an extractor that learned the same give the same features
             content = pickle.dumps((node.columns, extractor))
             if content not in prepared:
-                values = matrix([schema.column(name) for name in node.columns], raw)
+                columns = [schema.column(name) for name in node.columns]
+                values = raw_texts(columns, raw) if node.reads_rows else matrix(columns, raw)
                 prepared[content] = extractor.graph(values, self._tables)
             blocks.append(prepared[content])
         model = self._pipeline.model

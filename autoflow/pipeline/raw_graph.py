@@ -90,6 +90,19 @@ def matrix(columns: Sequence[Column], raw: Mapping[str, tf.Tensor]) -> tf.Tensor
     return merged if order == sorted(order) else tf.gather(merged, order, axis=1)
 
 
+def raw_texts(columns: Sequence[Column], raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns raw values as `tf.string[B, k]`, numbers with 17 digits: the twin of `dataset.raw_texts`."""
+    import tensorflow as tf
+
+    texts = []
+    for column in columns:
+        values = raw[column.name]
+        if column.raw_type is not RawType.STRING:
+            values = tf.strings.as_string(tf.cast(values, tf.float64), precision=16, scientific=True)
+        texts.append(values)
+    return tf.stack(texts, axis=1)
+
+
 def _numbers(form: NumberFormat, raw: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from autoflow.components.base import Classifier, Concatenation, FeatureExtractor
 from autoflow.components.registry import Role, from_json, name_of, to_json
+from autoflow.data.schema import ColumnKind
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Node:
     name: str
     columns: tuple[str, ...]
     extractor: FeatureExtractor
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether the extractor takes raw values of its columns as text, and not their column values."""
+        return ColumnKind.ROW in self.extractor.accepts
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ keras-tuner nor any other heavy library is imported here; `hp` arrives as an arg
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from autoflow.components.base import (
@@ -50,7 +50,10 @@ class NodePlan:
 
 
 def plan_nodes(profile: DataProfile) -> tuple[NodePlan, ...]:
-    """Groups the columns into nodes: one a kind, categories by their number, each text column alone."""
+    """Groups the columns into nodes: one a kind, categories by their number, each text column alone.
+
+    An exported model that is to be a part reads its columns in a node of its own, besides the others.
+    """
     groups: dict[str, list[str]] = {}
     kinds: dict[str, ColumnKind] = {}
     for column in profile.columns:
@@ -61,7 +64,11 @@ def plan_nodes(profile: DataProfile) -> tuple[NodePlan, ...]:
             name = "categorical_many"
         groups.setdefault(name, []).append(column.name)
         kinds[name] = column.kind
-    return tuple(NodePlan(name, kinds[name], profile.restricted(columns)) for name, columns in groups.items())
+    plans = [NodePlan(name, kinds[name], profile.restricted(columns)) for name, columns in groups.items()]
+    for number, part in enumerate(profile.parts, start=1):
+        restricted = replace(profile.restricted(part.columns), parts=(part,))
+        plans.append(NodePlan(_free_name(f"part_{number}", groups), ColumnKind.ROW, restricted))
+    return tuple(plans)
 
 
 def extractor_names(node: NodePlan, *, trainable: bool) -> list[str]:

@@ -16,7 +16,7 @@ from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.testing.check import checks, expect
 
 _PLAIN = (bool, int, float, str, tuple)
-_KINDS = tuple(ColumnKind)
+_KINDS = tuple(kind for kind in ColumnKind if kind is not ColumnKind.ROW)
 
 
 def profiles(component: type[Component]) -> tuple[DataProfile, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
 
 
 def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
-    return sorted(component.accepts)
+    return sorted(kind for kind in component.accepts if kind is not ColumnKind.ROW)
 
 
 def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:
@@ -43,6 +43,11 @@ class GraphTables:
 
     def __init__(self) -> None:
         self._tables: list[tf.lookup.StaticHashTable] = []
+        self._kept: list[Any] = []
+
+    def keep(self, resource: Any) -> None:
+        """Keeps a loaded model."""
+        self._kept.append(resource)
 
     def table(
         self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int

@@ -1,12 +1,14 @@
 """The space: conditional on the data, one path for replay, defaults and sampling."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
 from autoflow.components.registry import Role, names
-from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
+from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile, ModelPart
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.portfolio import recipes
 from autoflow.search.sampler import Sampler, opening
@@ -82,7 +84,10 @@ def test_a_spec_goes_to_json_and_back(proposals):
 
 
 def test_the_portfolio_begins_with_a_baseline_and_tries_every_component():
-    opened = [proposal.spec for proposal in opening(Sampler(PROFILE, 0), recipes(PROFILE))]
+    part = ModelPart("/run/model/1", "0" * 64, ("age", "town"))
+    profile = replace(PROFILE, parts=(part,))
+    opened = [proposal.spec for proposal in opening(Sampler(profile, 0), recipes(profile))]
+    assert all(node.columns == part.columns for spec in opened for node in spec.nodes if node.reads_rows)
     classifiers = [proposal.to_json()["classification"]["component"] for proposal in opened]
     assert is_baseline(classifiers[0])
     assert not any(is_baseline(name) for name in classifiers[1:])
