@@ -102,3 +102,27 @@ def test_the_longest_runs_of_a_large_alphabet_keep_keys_of_their_own():
     (ids,) = fitted.fit(texts(*rows), seed=0).columns[0]
     assert (np.diff(ids.keys) > 0).all()
     assert ids.keys.min() > 0
+
+
+def test_attention_begins_as_the_mean_and_then_prefers_what_its_query_likes():
+    import tensorflow as tf
+
+    training = texts(*["one two three four", "one two"] * 3, "two")
+    by_mean, by_attention = (
+        TokenEmbedding(tokens="words", max_words=1, min_rows=1, pooling=pooling).fit(training, seed=0)
+        for pooling in ("mean", "attention")
+    )
+    rows = tf.constant(by_mean.transform(texts("one two three", "two", "", "unseen")))
+    mean, attention = by_mean.layer(), by_attention.layer()
+    mean(rows), attention(rows)
+    attention.vectors.assign(mean.vectors)
+    before = attention(rows).numpy()
+    np.testing.assert_allclose(before, mean(rows).numpy(), atol=1e-6)
+    place = int(rows[1, 0]) - 1
+    liked = attention.vectors.numpy()[place]
+    attention.queries.assign(50 * liked[None] / np.linalg.norm(liked) ** 2)
+    after = attention(rows).numpy()
+    similar = [float(bag @ liked / np.linalg.norm(bag)) for bag in (before[0], after[0])]
+    assert similar[1] > 1.1 * similar[0]
+    np.testing.assert_allclose(after[1], before[1], atol=1e-6)  # a single run has all the attention
+    assert not after[2:].any()

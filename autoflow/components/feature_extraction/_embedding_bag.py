@@ -20,11 +20,17 @@ _SPREAD = 0.02
 
 
 def embedding_bag(
-    lengths: Sequence[int], importances: Sequence[np.ndarray], dimensions: int, dropout: float
+    lengths: Sequence[int],
+    importances: Sequence[np.ndarray],
+    dimensions: int,
+    dropout: float,
+    *,
+    pooling: str = "mean",
 ) -> keras.layers.Layer:
     """Returns a layer from numbers `int32[B, sum(lengths)]` to `float32[B, len(lengths) * dimensions]`.
 
-    A bag is the sum of its vectors, weighted by their importances and over the length of these weights.
+    A bag is the sum of its vectors, weighted by their importances and over the length of these weights. With
+    attention, the importances are multiplied by the softmax of learned scores of the vectors first.
 
     Args:
         lengths: places of each bag; a place with number 0 is empty.
@@ -32,12 +38,13 @@ def embedding_bag(
             own.
         dimensions: width of a vector.
         dropout: share of the numbers left out in training.
+        pooling: `"mean"` or `"attention"`.
     """
     sizes = np.array([len(part) for part in importances], np.int64)
     first_vectors = np.repeat(np.cumsum(sizes) - sizes, lengths).astype(np.int32)
     bags = np.repeat(np.arange(len(lengths)), lengths)
     flat = np.concatenate([*importances, [0.0]]).astype(np.float32)
-    return _layer_class()(bags, first_vectors, flat, dimensions, dropout)
+    return _layer_class()(bags, first_vectors, flat, dimensions, dropout, pooling)
 
 
 @cache
@@ -55,6 +62,7 @@ def _layer_class() -> type[keras.layers.Layer]:
             importances: `float32[v + 1]`, of all vectors; the last is of none.
             dimensions: width of a vector.
             dropout: share of the numbers left out in training.
+            pooling: `"mean"` or `"attention"`.
         """
 
         def __init__(
@@ -64,10 +72,12 @@ def _layer_class() -> type[keras.layers.Layer]:
             importances: np.ndarray,
             dimensions: int,
             dropout: float,
+            pooling: str,
         ) -> None:
             super().__init__()
             self.bags, self.first_vectors, self.importances = bags, first_vectors, importances
             self.num_bags, self.dimensions, self.dropout = int(bags[-1]) + 1, dimensions, dropout
+            self.attends = pooling == "attention"
             self.seeds = keras.random.SeedGenerator()
 
         def build(self, shape: tuple[int | None, ...]) -> None:
@@ -75,6 +85,9 @@ def _layer_class() -> type[keras.layers.Layer]:
             normal = keras.initializers.RandomNormal(stddev=_SPREAD)
             shape = (len(self.importances), self.dimensions)
             self.vectors = self.add_weight(shape=shape, initializer=normal, name="vectors")
+            if self.attends:  # from zeros: attention begins as the mean
+                shape = (self.num_bags, self.dimensions)
+                self.queries = self.add_weight(shape=shape, initializer="zeros", name="queries")
 
         def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
             """Returns the shape of the bags."""
@@ -94,9 +107,24 @@ def _layer_class() -> type[keras.layers.Layer]:
             used, found = tf.unique(found)
             weights = tf.gather(tf.constant(self.importances), used)
             vectors = tf.gather(self.vectors.value, used) * weights[:, tf.newaxis]
-            total = tf.sparse.segment_sum(vectors, found, bags, num_segments=num_bags)
-            squares = tf.math.unsorted_segment_sum(tf.gather(weights**2, found), bags, num_bags)
+            if self.attends:
+                shares = self._shares(tf.gather(tf.gather(self.vectors.value, used), found), bags, num_bags)
+                each = tf.gather(vectors, found) * shares[:, tf.newaxis]
+                total = tf.math.unsorted_segment_sum(each, bags, num_bags)
+                squares = tf.math.unsorted_segment_sum(
+                    (tf.gather(weights, found) * shares) ** 2, bags, num_bags
+                )
+            else:
+                total = tf.sparse.segment_sum(vectors, found, bags, num_segments=num_bags)
+                squares = tf.math.unsorted_segment_sum(tf.gather(weights**2, found), bags, num_bags)
             total *= tf.math.rsqrt(tf.maximum(squares, 1.0))[:, tf.newaxis]
             return tf.reshape(total, [-1, self.num_bags * self.dimensions])
+
+        def _shares(self, vectors: tf.Tensor, bags: tf.Tensor, num_bags: tf.Tensor) -> tf.Tensor:
+            """Returns the attention on each vector as a part of the greatest in its bag, 0 to 1."""
+            queries = tf.gather(self.queries.value, bags % self.num_bags)
+            scores = tf.reduce_sum(queries * vectors, axis=1)
+            greatest = tf.stop_gradient(tf.math.unsorted_segment_max(scores, bags, num_bags))
+            return tf.exp(scores - tf.gather(greatest, bags))
 
     return EmbeddingBag

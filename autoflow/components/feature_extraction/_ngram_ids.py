@@ -47,7 +47,7 @@ class NgramIds:
         result = np.zeros((len(texts), self.length), np.int32)
         for start, end in blocks(texts):
             numbers, rows = self._known(texts[start:end])
-            places = _places(rows)
+            places = places_in_rows(rows)
             fits = places < self.length
             result[start + rows[fits], places[fits]] = numbers[fits]
         return result
@@ -69,7 +69,7 @@ class NgramIds:
         if not len(self.keys):
             return tf.zeros([num_rows, self.length], tf.int32)
         tokens, rows = self.tokens.find_graph(texts, tables)
-        found = _ngrams_graph(tokens, rows, self.sizes, self.tokens.size + 1)
+        found = ngrams_graph(tokens, rows, self.sizes, self.tokens.size + 1)
         known_keys = tf.constant(self.keys)
         by_size = []
         for keys, valid in found:
@@ -84,7 +84,7 @@ class NgramIds:
         return merged.to_tensor(0, shape=[None, self.length])
 
 
-def _ngrams_graph(
+def ngrams_graph(
     tokens: tf.Tensor, rows: tf.Tensor, sizes: tuple[int, int], base: int
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Returns key and validity of the n-gram that begins at each token, one pair a size; see `_tfidf`."""
@@ -105,10 +105,15 @@ def _ngrams_graph(
     return found
 
 
-def _places(rows: np.ndarray) -> np.ndarray:
+def places_in_rows(rows: np.ndarray) -> np.ndarray:
     """Returns for each entry of ascending `rows` how many entries of its row come before it."""
     starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]])) if len(rows) else rows
     return np.arange(len(rows)) - np.repeat(starts, np.diff(np.append(starts, len(rows))))
+
+
+def length_for_most(lengths: np.ndarray) -> int:
+    """Returns a length, 1 or more, that is enough for nearly all of the rows with these lengths."""
+    return max(1, int(np.ceil(np.quantile(lengths, _LENGTH_SHARE))))
 
 
 def learn_ids(
@@ -143,12 +148,11 @@ def learn_ids(
     is_chosen[chosen] = True
     rows_of_cells = cells[is_chosen[cells % base]] // base
     lengths = np.bincount(rows_of_cells, minlength=len(texts))
-    wanted = int(np.ceil(np.quantile(lengths, _LENGTH_SHARE)))
     idf = np.log((1 + len(texts)) / (1 + counts[chosen])) + 1
     return NgramIds(
         tokens,
         sizes,
         distinct[chosen].astype(np.int64),
         idf.astype(np.float32),
-        int(np.clip(wanted, 1, max_length)),
+        min(length_for_most(lengths), max_length),
     )

@@ -22,21 +22,21 @@ from autoflow.components.base import LookupTables
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_SPACE = 0x20
+SPACE = 0x20
 _NUMBER_OF_SPACE = 1
 _IDEOGRAPHS = 0x20000
-_TABLE_END = 0x323B0
+TABLE_END = 0x323B0
 """Rare Chinese characters end here; code points from here on (tags, private use) count as spaces."""
 
 
 @cache
 def folding(*, words_only: bool) -> np.ndarray:
-    """Returns `int32[_TABLE_END + 1]`: for each code point its lower-case, compatible form.
+    """Returns `int32[TABLE_END + 1]`: for each code point its lower-case, compatible form.
 
     Full-width letters become plain ones. White space, control characters and whatever is unassigned become a
     space; with `words_only` everything but letters, digits and marks does.
     """
-    table = np.arange(_TABLE_END + 1, dtype=np.int32)
+    table = np.arange(TABLE_END + 1, dtype=np.int32)
     for point in range(_IDEOGRAPHS):
         character = chr(point)
         folded = unicodedata.normalize("NFKC", character).lower()
@@ -44,28 +44,60 @@ def folding(*, words_only: bool) -> np.ndarray:
             character = folded
         category = unicodedata.category(character)
         blank = category[0] in "ZC" or (words_only and category[0] not in "LNM")
-        table[point] = _SPACE if blank else ord(character)
-    table[_TABLE_END] = _SPACE
+        table[point] = SPACE if blank else ord(character)
+    table[TABLE_END] = SPACE
     return table
 
 
-def _code_points(
+def code_points(
     texts: Sequence[str], max_characters: int, table: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns folded code points of all texts, each between two spaces, and the row of each."""
     padded = [f" {text[:max_characters]} " for text in texts]
     lengths = np.fromiter((len(text) for text in padded), np.int64, len(padded))
     points = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
-    return table[np.minimum(points, _TABLE_END)], np.repeat(np.arange(len(padded)), lengths)
+    return table[np.minimum(points, TABLE_END)], np.repeat(np.arange(len(padded)), lengths)
 
 
-def _code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) -> tf.RaggedTensor:
+def code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) -> tf.RaggedTensor:
+    """As `code_points`, of `string[B]`, a ragged row a text."""
     import tensorflow as tf
 
     # slicing and joining the strings takes a tenth of the operations that ragged tensors take for it
     read = tf.strings.substr(texts, 0, max_characters, unit="UTF8_CHAR")
     points = tf.strings.unicode_decode(tf.strings.join([" ", read, " "]), "UTF-8")
-    return points.with_flat_values(tf.gather(table, tf.minimum(points.flat_values, _TABLE_END)))
+    return points.with_flat_values(tf.gather(table, tf.minimum(points.flat_values, TABLE_END)))
+
+
+def find_characters(
+    texts: Sequence[str], max_characters: int, table: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `table` says of all characters in reading order and the row of each, `int64[t]`.
+
+    Args:
+        texts: any strings.
+        max_characters: how far a text is read.
+        table: `int32[TABLE_END + 1]`, 1 for spaces; of several spaces in a row the first is kept.
+    """
+    numbers, rows = code_points(texts, max_characters, table)
+    blank = numbers == _NUMBER_OF_SPACE
+    kept = np.ones(len(numbers), bool)
+    kept[1:] = ~(blank[1:] & blank[:-1] & (rows[1:] == rows[:-1]))
+    return numbers[kept].astype(np.int64), rows[kept]
+
+
+def find_characters_graph(
+    texts: tf.Tensor, max_characters: int, table: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `find_characters`, of `string[B]`."""
+    import tensorflow as tf
+
+    ragged = code_points_graph(texts, max_characters, table)
+    numbers, rows = ragged.flat_values, ragged.value_rowids()
+    blank = numbers == _NUMBER_OF_SPACE
+    repeated = blank[1:] & blank[:-1] & (rows[1:] == rows[:-1])
+    kept = tf.logical_not(tf.pad(repeated, [[1, 0]]))[: tf.size(rows)]
+    return tf.cast(tf.boolean_mask(numbers, kept), tf.int64), tf.boolean_mask(rows, kept)
 
 
 class Tokens(ABC):
@@ -120,8 +152,8 @@ class WordTokens(Tokens):
 
     @staticmethod
     def _split(texts: Sequence[str], max_characters: int) -> tuple[np.ndarray, np.ndarray]:
-        points, rows = _code_points(texts, max_characters, folding(words_only=True))
-        inside = points != _SPACE
+        points, rows = code_points(texts, max_characters, folding(words_only=True))
+        inside = points != SPACE
         starts = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
         words = points.astype(np.uint32).tobytes().decode("utf-32-le").split(" ")
         return np.array([word for word in words if word], dtype=object), rows[starts]
@@ -136,8 +168,10 @@ class WordTokens(Tokens):
         """As `find`."""
         import tensorflow as tf
 
-        points = _code_points_graph(texts, self.max_characters, folding(words_only=True))
+        points = code_points_graph(texts, self.max_characters, folding(words_only=True))
         words = tf.strings.split(tf.strings.unicode_encode(points, "UTF-8"))
+        if not self.words:  # TensorFlow has no empty tables
+            return tf.zeros_like(words.flat_values, tf.int64), words.value_rowids()
         table = tables.table(self.words, range(1, len(self.words) + 1), 0)
         return table.lookup(words.flat_values), words.value_rowids()
 
@@ -159,12 +193,12 @@ class CharacterTokens(Tokens):
         cls, texts: Sequence[str], max_characters: int, *, min_count: int, limit: int
     ) -> CharacterTokens:
         """Keeps the most frequent characters that occur `min_count` times (or all where none does)."""
-        points, _ = _code_points(texts, max_characters, folding(words_only=False))
+        points, _ = code_points(texts, max_characters, folding(words_only=False))
         codes, distinct = pd.factorize(points)
         kept = np.asarray(distinct, np.int64)[
             _most_frequent(codes, len(distinct), min_count=min_count, limit=limit)
         ]
-        return cls(np.concatenate([[_SPACE], kept[kept != _SPACE]]), max_characters)
+        return cls(np.concatenate([[SPACE], kept[kept != SPACE]]), max_characters)
 
     @property
     def size(self) -> int:
@@ -173,25 +207,14 @@ class CharacterTokens(Tokens):
 
     def _numbers(self) -> np.ndarray:
         """Returns the number of every code point, folded first."""
-        numbers = np.zeros(_TABLE_END + 1, np.int32)
+        numbers = np.zeros(TABLE_END + 1, np.int32)
         numbers[self.points] = np.arange(1, len(self.points) + 1)
         return numbers[folding(words_only=False)]
 
     def find(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Returns character numbers and rows."""
-        numbers, rows = _code_points(texts, self.max_characters, self._numbers())
-        blank = numbers == _NUMBER_OF_SPACE
-        kept = np.ones(len(numbers), bool)
-        kept[1:] = ~(blank[1:] & blank[:-1] & (rows[1:] == rows[:-1]))
-        return numbers[kept].astype(np.int64), rows[kept]
+        return find_characters(texts, self.max_characters, self._numbers())
 
     def find_graph(self, texts: tf.Tensor, tables: LookupTables) -> tuple[tf.Tensor, tf.Tensor]:
         """As `find`."""
-        import tensorflow as tf
-
-        ragged = _code_points_graph(texts, self.max_characters, self._numbers())
-        numbers, rows = ragged.flat_values, ragged.value_rowids()
-        blank = numbers == _NUMBER_OF_SPACE
-        repeated = blank[1:] & blank[:-1] & (rows[1:] == rows[:-1])
-        kept = tf.logical_not(tf.pad(repeated, [[1, 0]]))[: tf.size(rows)]
-        return tf.cast(tf.boolean_mask(numbers, kept), tf.int64), tf.boolean_mask(rows, kept)
+        return find_characters_graph(texts, self.max_characters, self._numbers())

@@ -44,6 +44,7 @@ class TokenEmbedding(FeatureExtractor):
         dropout: share of the runs left out in training, 0 to 0.6.
         max_length: most distinct runs read of a text, 16 to 2,000.
         max_characters: how far a text is read, 100 to 20,000.
+        pooling: `"mean"`, or `"attention"`, where the network also learns which runs to look at.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.TEXT, ColumnKind.CATEGORICAL})
@@ -58,6 +59,7 @@ class TokenEmbedding(FeatureExtractor):
     dropout: float = 0.2
     max_length: int = 512
     max_characters: int = 4_000
+    pooling: str = "mean"
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
@@ -76,6 +78,7 @@ class TokenEmbedding(FeatureExtractor):
             min_rows=hp.Int("min_rows", 1, 10, sampling="log", default=cls.min_rows),
             dimensions=hp.Int("dimensions", 16, 256, sampling="log", default=cls.dimensions),
             dropout=hp.Float("dropout", 0.0, 0.5, default=cls.dropout),
+            pooling=hp.Choice("pooling", ["mean", "attention"], default=cls.pooling),
         )
 
     @classmethod
@@ -92,7 +95,7 @@ class TokenEmbedding(FeatureExtractor):
         for column in range(values.shape[1]):
             texts = sampled_texts(values[:, column].tolist(), self.max_characters, seed)
             columns.append(tuple(self._learn(kind, texts) for kind in self._kinds()))
-        return FittedTokenEmbedding(tuple(columns), self.dimensions, self.dropout)
+        return FittedTokenEmbedding(tuple(columns), self.dimensions, self.dropout, self.pooling)
 
     def _kinds(self) -> tuple[str, ...]:
         return ("words", "characters") if self.tokens == "both" else (self.tokens,)
@@ -122,11 +125,13 @@ class FittedTokenEmbedding(FittedExtractor):
         columns: one or two vocabularies a column.
         dimensions: width of a vector.
         dropout: share of the numbers left out in training.
+        pooling: `"mean"` or `"attention"`.
     """
 
     columns: tuple[tuple[NgramIds, ...], ...]
     dimensions: int
     dropout: float
+    pooling: str
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -159,5 +164,9 @@ class FittedTokenEmbedding(FittedExtractor):
         """Returns the vectors and their weighted mean."""
         bags = [ids for column in self.columns for ids in column]
         return embedding_bag(
-            [ids.length for ids in bags], [ids.idf for ids in bags], self.dimensions, self.dropout
+            [ids.length for ids in bags],
+            [ids.idf for ids in bags],
+            self.dimensions,
+            self.dropout,
+            pooling=self.pooling,
         )
