@@ -138,6 +138,7 @@ class Finisher:
     source: str
     observer: Observer
     should_stop: Callable[[], bool]
+    _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
@@ -149,7 +150,7 @@ class Finisher:
         trouble = "no trial can be fitted again"
         for members in self._plans():
             try:
-                model, refitted = self._fitted(members)
+                model, members, refitted = self._fitted(members)
                 self.observer(Stage("exporting and verifying the model"))
                 scores = {"validation": self._scores(members)}
                 shares = told_contributions(model, self.experiment.dataset, self.observer)
@@ -197,13 +198,22 @@ class Finisher:
         for trial in ranking[:_ATTEMPTS]:
             yield (Member(trial, 1.0),)
 
-    def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, bool]:
-        """Returns the members fitted on all rows, or as they were scored where the time is short."""
+    def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, tuple[Member, ...], bool]:
+        """Returns the members fitted on all rows, or as they were scored where the time is short.
+
+        Also returns which members those are, and whether all are fitted on all rows. Of several
+        cross-validated ones some may be left out: all their folds would be slow to serve and to export.
+        """
         again = [member for member in members if not self._better_as_folds(member, members)]
-        refits = {} if self.should_stop() else self._refit(again)
+        missing = [member for member in again if member.trial.number not in self._refits]
+        if missing and not self.should_stop():
+            self._refits.update(self._refit(missing))
+        refits = {
+            m.trial.number: self._refits[m.trial.number] for m in again if m.trial.number in self._refits
+        }
         if len(members) > 1 and len(self.experiment.folds) > 1 and len(refits) < len(again):
-            # all folds of several trials would be slow to serve and to export
-            raise NotFittedError("its members could not be fitted on all rows in time")
+            members = self._without([m for m in again if m.trial.number not in refits], members)
+            again = [member for member in again if member.trial.number in refits]
         pipelines: list[FittedPipeline] = []
         weights: list[float] = []
         for member in members:
@@ -212,7 +222,17 @@ class Finisher:
             parts = parts or load_pipelines(self.study.ledger.artifact(number))
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)
-        return WeightedPipelines(tuple(pipelines), tuple(weights)), len(refits) == len(again)
+        return WeightedPipelines(tuple(pipelines), tuple(weights)), members, len(refits) == len(again)
+
+    def _without(self, gone: Sequence[Member], members: tuple[Member, ...]) -> tuple[Member, ...]:
+        """Returns the members less some, or raises NotFittedError where the best trial alone is better."""
+        left = [member for member in members if member not in gone]
+        total = sum(member.weight for member in left)
+        left = [Member(member.trial, member.weight / total) for member in left]
+        best = self.study.ranking()[0]
+        if not left or self._log_loss(left) > self._log_loss([Member(best, 1.0)]):
+            raise NotFittedError("its members could not be fitted on all rows in time")
+        return tuple(left)
 
     def _better_as_folds(self, member: Member, members: tuple[Member, ...]) -> bool:
         """Tells whether the mean of a trial's folds should be exported in place of one fit on all rows.
@@ -280,9 +300,15 @@ class Finisher:
             verify_seconds=max(_LEAST_VERIFY_SECONDS, self.study.budget.remaining()),
         )
 
-    def _scores(self, members: tuple[Member, ...]) -> Mapping[str, Any]:
+    def _probabilities(self, members: Sequence[Member]) -> np.ndarray:
         parts = [member.weight * self.study.ledger.probabilities(member.trial.number) for member in members]
-        probabilities = np.sum(parts, axis=0).astype(np.float32)
+        return np.sum(parts, axis=0).astype(np.float32)
+
+    def _log_loss(self, members: Sequence[Member]) -> float:
+        return metrics.score("log_loss", self._labels(), self._probabilities(members))
+
+    def _scores(self, members: tuple[Member, ...]) -> Mapping[str, Any]:
+        probabilities = self._probabilities(members)
         classes = self.experiment.dataset.schema.classes
         scores = metrics.evaluate_probabilities(self._labels(), probabilities, classes)
         return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}

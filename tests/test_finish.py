@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from autoflow.cli import _show_report
 from autoflow.data.dataset import load_dataset
 from autoflow.export.verify import Outcome, VerificationResult
 from autoflow.finish import FinishedModel, remember, remembered, told_contributions
+from autoflow.report.terminal import show_report
 from autoflow.run import RunReport
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
@@ -44,7 +44,7 @@ def test_the_report_names_the_columns_that_contributed(model, shares):
     shown = replace(model, contributions=shares)
     report = RunReport(model.folder.parents[1], shown, dataset.schema, (), "log_loss", (), 1.0)
     console = Console(width=100, record=True, file=io.StringIO())
-    _show_report(console, report)
+    show_report(console, report)
     assert ("the gates let through [title] 75%, price 25%" in console.export_text()) == bool(shares)
 
 

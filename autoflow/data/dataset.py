@@ -232,7 +232,8 @@ def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndar
 def raw_texts(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns raw values side by side as text, `object[n, k]` of str, for a node that reads whole rows.
 
-    Pictures stay what they are. Numbers become text that reads back as the same number of the column's raw type, `"nan"` where missing.
+    Pictures stay what they are. Numbers become text that reads back as the same number of the column's raw
+    type, `"nan"` where missing.
     """
     texts = []
     for column in columns:

@@ -133,7 +133,7 @@ def test_a_saved_model_of_it_takes_strings_and_any_number_of_rows(trained, tmp_p
     class Served(tf.Module):
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, 1], tf.string)])
         def serve(self, rows: tf.Tensor) -> tf.Tensor:
-            return network.graph([network.extractors[0].graph(rows, tables)])
+            return network.graph([network.extractors[0].graph(rows, tables)])[0]
 
     served = Served()  # its table resources must be tracked
     served.tables = tables

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from autoflow.components.feature_extraction._gradients import edge_directions
 from autoflow.components.feature_extraction._picture_grids import PictureFeatures
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 class GradientHistograms(PictureFeatures):
     """How strong the edges of each direction are in each cell of a picture, brightness aside.
 
-    Follows the histograms of oriented gradients of Dalal and Triggs (2005), with a smooth share of each
-    gradient for every direction in place of the nearest ones, overlapping cells, and a square root
-    (Arandjelovic and Zisserman 2012). Makes linear models and nearest neighbours good at shapes.
+    Histograms of oriented gradients (Dalal and Triggs 2005) make linear models and nearest neighbours good
+    at shapes.
 
     Args:
         size: height and width that a picture is brought to, 16 to 96 pixels, a multiple of 8.
@@ -51,16 +50,4 @@ class GradientHistograms(PictureFeatures):
         """Returns `(size / cell)**2 * directions` features a channel."""
         import tensorflow as tf
 
-        values = tf.pad(tf.cast(grids, tf.float32) / 255.0, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-        across = values[:, 1:-1, 2:] - values[:, 1:-1, :-2]
-        down = values[:, 2:, 1:-1] - values[:, :-2, 1:-1]
-        angles = [2 * math.pi * number / self.directions for number in range(self.directions)]
-        strengths = tf.concat(
-            [tf.nn.relu(math.cos(angle) * across + math.sin(angle) * down) ** 2 for angle in angles], axis=-1
-        )
-        length = tf.sqrt(across**2 + down**2 + 1e-8)
-        strengths /= tf.concat([length] * self.directions, axis=-1)
-        sums = tf.nn.avg_pool2d(strengths, 2 * self.cell, self.cell, "SAME")
-        around = tf.nn.avg_pool2d(tf.reduce_sum(sums, axis=-1, keepdims=True), 3, 1, "SAME")
-        flat = tf.sqrt(sums / (around + 0.01))
-        return tf.reshape(flat, [-1, flat.shape[1:].num_elements()])
+        return edge_directions(tf.cast(grids, tf.float32) / 255.0, self.cell, self.directions)
