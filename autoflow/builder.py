@@ -15,7 +15,8 @@ import pandas as pd
 from autoflow.budget import Budget, format_duration, parse_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import NoModelError, UsageError
-from autoflow.run import RunReport, RunSettings, execute
+from autoflow.run import RunReport, execute
+from autoflow.settings import RunSettings
 
 if TYPE_CHECKING:
     from autoflow.search.events import Event
@@ -43,6 +44,8 @@ class ModelBuilder:
         image_folder: where the paths of pictures start; None for the folder of the table, or the working
             folder for data frames.
         embeddings: exported models, run or version folders, whose embeddings are features of every trial.
+        image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE` with a network and its weights
+            of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -63,6 +66,7 @@ class ModelBuilder:
         components: Sequence[str | Path] = (),
         image_folder: str | Path | None = None,
         embeddings: Sequence[str | Path] = (),
+        image_weights: Sequence[str] = (),
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -75,6 +79,7 @@ class ModelBuilder:
         self.components = components
         self.image_folder = image_folder
         self.embeddings = embeddings
+        self.image_weights = image_weights
 
     def fit(
         self,
@@ -115,6 +120,7 @@ class ModelBuilder:
             image_folder=None if self.image_folder is None else Path(self.image_folder),
             source=source,
             embeddings=tuple(find_version(Path(folder)) for folder in self.embeddings),
+            image_weights=tuple(self.image_weights),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

@@ -106,6 +106,10 @@ def fit(
         list[Path] | None,
         typer.Option(help="exported model whose embeddings are features, again for more", metavar="FOLDER"),
     ] = None,
+    image_weights: Annotated[
+        list[str] | None,
+        typer.Option(help="pretrained network for pictures, again for more", metavar="ARCHITECTURE=FILE"),
+    ] = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
@@ -115,8 +119,9 @@ def fit(
     from autoflow.budget import Budget, parse_duration
     from autoflow.components.discovery import ComponentFile
     from autoflow.report.live import LiveView
-    from autoflow.run import RunSettings, default_output, execute
+    from autoflow.run import execute
     from autoflow.serving.predictor import find_version, load
+    from autoflow.settings import RunSettings, default_output
 
     settings = RunSettings(
         output=output or default_output(str(data)),
@@ -133,6 +138,7 @@ def fit(
         source=str(data),
         test=test,
         embeddings=tuple(find_version(folder) for folder in embedding or []),
+        image_weights=tuple(image_weights or []),
     )
     budget = Budget.since_process_start(settings.seconds)
     console = Console(highlight=False)

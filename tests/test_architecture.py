@@ -16,6 +16,7 @@ FLOORS = {
     "metrics": 1,
     "budget": 1,
     "manifest": 2,
+    "image_weights": 3,
     "parts": 3,
     "components": 4,
     "serving": 4,
@@ -23,12 +24,14 @@ FLOORS = {
     "export": 6,
     "search": 6,
     "report": 7,
+    "settings": 7,
     "finish": 8,
-    "run": 9,
-    "builder": 10,
-    "testing": 10,
-    "cli": 11,
-    "__init__": 11,
+    "session": 9,
+    "run": 10,
+    "builder": 11,
+    "testing": 11,
+    "cli": 12,
+    "__init__": 12,
 }
 HEAVY = {"keras", "tensorflow", "keras_tuner", "optuna", "ray"}
 FORBIDDEN = {
@@ -49,7 +52,7 @@ ONLY_IN = {
     "optuna": {"autoflow/search/sampler.py"},
     "keras_tuner": {
         "autoflow/search/sampler.py",
-        "autoflow/run.py",
+        "autoflow/session.py",
         "autoflow/report/catalogue.py",
         "autoflow/testing/declaration.py",
     },

@@ -135,6 +135,21 @@ class ModelPart:
 
 
 @dataclass(frozen=True)
+class ImageWeights:
+    """A pretrained network for pictures.
+
+    Args:
+        architecture: name in `keras.applications`.
+        file: of weights, or `imagenet`.
+        fingerprint: of the file.
+    """
+
+    architecture: str
+    file: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class DataProfile:
     """What `sample` may know about the data: never values, only counts and shares.
 
@@ -143,12 +158,14 @@ class DataProfile:
         class_counts: rows of each class, in class order.
         columns: one profile a feature column.
         parts: exported models whose embeddings the user wants as features.
+        image_weights: pretrained networks for pictures that the user named.
     """
 
     num_rows: int
     class_counts: tuple[int, ...]
     columns: tuple[ColumnProfile, ...]
     parts: tuple[ModelPart, ...] = ()
+    image_weights: tuple[ImageWeights, ...] = ()
 
     @property
     def num_classes(self) -> int:

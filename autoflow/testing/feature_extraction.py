@@ -12,7 +12,7 @@ from autoflow.components.base import FeatureExtractor, FittedExtractor
 from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind
 from autoflow.testing.check import checks, expect, expect_close, expect_finite, pickled
-from autoflow.testing.declaration import draws
+from autoflow.testing.declaration import draws, profiles
 from autoflow.testing.rows import missing_value, strange_values, training_values
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
 
 
 def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
-    return sorted(kind for kind in component.accepts if kind is not ColumnKind.ROW)
+    """Returns what it accepts; nothing where it needs something of the user's, such as a file of weights."""
+    supported = any(component.supports(profile) for profile in profiles(component))
+    return sorted(component.accepts) if supported else []
 
 
 def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:

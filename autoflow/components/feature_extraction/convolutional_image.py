@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from autoflow.components.feature_extraction._augmentation import augmentation
+from autoflow.components.feature_extraction._convolutions import convolution, normalised
 from autoflow.components.feature_extraction._picture_grids import PictureNetwork, usual_size
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
@@ -64,29 +65,17 @@ class ConvolutionalImage(PictureNetwork):
         layers: list[keras.layers.Layer] = [keras.layers.Input((self.size, self.size, self.channels))]
         if self.augment > 0 or self.mirror:
             layers.append(augmentation(self.augment, mirror=self.mirror, seed=1))
-        layers.append(_convolution(self.filters, 5, stride))
+        layers.append(convolution(self.filters, 5, stride))
         side, filters = self.size // stride, self.filters
         while side > _SMALLEST_MAP:
-            layers += [_normalised(), keras.layers.MaxPooling2D(2, padding="same")]
+            layers += [normalised(), keras.layers.MaxPooling2D(2, padding="same")]
             filters, side = min(128, filters * 2), (side + 1) // 2
             if side > _SMALLEST_MAP:
-                layers.append(_convolution(filters, 3, 1))
+                layers.append(convolution(filters, 3))
         layers += [
             keras.layers.Flatten(),
             keras.layers.Dropout(self.dropout, seed=2),
             keras.layers.Dense(self.dimensions, use_bias=False),
-            _normalised(),
+            normalised(),
         ]
         return keras.Sequential(layers)
-
-
-def _convolution(filters: int, width: int, stride: int) -> keras.layers.Layer:
-    import keras
-
-    return keras.layers.Conv2D(filters, width, stride, padding="same", use_bias=False)
-
-
-def _normalised() -> keras.layers.Layer:
-    import keras
-
-    return keras.Sequential([keras.layers.BatchNormalization(momentum=0.9), keras.layers.Activation("relu")])

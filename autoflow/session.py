@@ -1,0 +1,195 @@
+"""One session of a run: workers, search, finish. What a session leaves behind is in its ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from autoflow.budget import Budget
+from autoflow.data.schema import DataProfile
+from autoflow.errors import NoModelError, RunInterrupted
+from autoflow.export.verify import Verifier
+from autoflow.finish import FinishedModel, Finisher, remember
+from autoflow.report.leaderboard import leaderboard, to_csv
+from autoflow.search.evaluate import Experiment
+from autoflow.search.events import Notice, Observer, Stage, Warned
+from autoflow.search.interrupt import Interruption, graceful_interruption
+from autoflow.search.ledger import Ledger, write_durably
+from autoflow.search.members import MemberChooser
+from autoflow.search.portfolio import recipes
+from autoflow.search.ray_pool import RayPool, available_cores, start_ray, stop_ray
+from autoflow.search.sampler import Sampler
+from autoflow.search.study import FinishCosts, Study
+from autoflow.search.trial import TrialResult
+from autoflow.serving.quiet import import_tensorflow
+from autoflow.settings import RunSettings
+
+FINISH_SECONDS = 7.0
+"""Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
+MEMBER_SECONDS = 0.7
+"""More for each further member of an ensemble: its graph is traced, saved and verified."""
+COLUMN_SECONDS = 0.005
+"""More for each column: its input is parsed in both signatures."""
+_LEAST_SEARCH_SECONDS = 10.0
+_WORKER_BYTES = 1.5e9
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session of a run: workers, search, finish.
+
+    Args:
+        settings: what the user asks.
+        experiment: the data and its folds.
+        profile: its shape, and what the user brings beside it.
+        ledger: of the run folder.
+        observer: is told what happens.
+        budget: of the whole run, less what earlier sessions used.
+    """
+
+    settings: RunSettings
+    experiment: Experiment
+    profile: DataProfile
+    ledger: Ledger
+    observer: Observer
+    budget: Budget
+
+    def run(self, earlier: FinishedModel | None) -> tuple[FinishedModel, list[TrialResult], int]:
+        """Returns the model, all trials, and the signal that ended the search early or 0."""
+        with contextlib.ExitStack() as stack:
+            verifier = Verifier()
+            stack.callback(verifier.close)
+            interruption = stack.enter_context(graceful_interruption())
+            pool = stack.enter_context(_workers(self, interruption))
+            study = self._study(pool, interruption, verifier)
+            study.run()
+            try:
+                model = self._finish(study, pool, verifier, interruption, earlier)
+            except NoModelError as error:
+                if interruption.requested():
+                    raise RunInterrupted(
+                        "interrupted before there was a model; repeat the same command to go on",
+                        interruption.signal_number,
+                    ) from error
+                raise
+        return model, study.results, interruption.signal_number
+
+    def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
+        fixed = FINISH_SECONDS + COLUMN_SECONDS * len(self.profile.columns)
+        study = Study(
+            pool=pool,
+            sampler=Sampler(self.profile, self.settings.seed),
+            ledger=self.ledger,
+            chooser=self._chooser(),
+            budget=self.budget,
+            costs=FinishCosts(
+                fixed, MEMBER_SECONDS, self.experiment.refit_factor, len(self.experiment.folds)
+            ),
+            metric=self.settings.metric,
+            seed=self.settings.seed,
+            max_trials=self.settings.max_trials,
+            recipes=recipes(self.profile),
+            observer=self.observer,
+            should_stop=interruption.requested,
+            nearly_over=verifier.start,
+        )
+        study.restore()
+        return study
+
+    def _chooser(self) -> MemberChooser:
+        experiment = self.experiment
+        return MemberChooser(
+            self.ledger,
+            experiment.dataset.labels[experiment.validation_rows],
+            len(experiment.dataset.schema.classes),
+            self.settings.metric,
+            self.settings.seed,
+        )
+
+    def _finish(
+        self,
+        study: Study,
+        pool: RayPool,
+        verifier: Verifier,
+        interruption: Interruption,
+        earlier: FinishedModel | None,
+    ) -> FinishedModel:
+        """Exports and notes the model; an earlier one stays where this session found nothing to add."""
+        if interruption.requested():
+            self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
+        stays = earlier is not None and (
+            interruption.requested() or (study.num_new == 0 and earlier.refitted)
+        )
+        if earlier is not None and stays:
+            model = earlier
+        else:
+            finisher = Finisher(
+                study,
+                pool,
+                verifier,
+                self.experiment,
+                self.settings.source,
+                self.observer,
+                interruption.requested,
+            )
+            model = finisher.finish()
+        rows = leaderboard(study.results, self.settings.metric)
+        try:
+            write_durably(self.ledger.folder / "leaderboard.csv", to_csv(rows))
+        except OSError as error:
+            self.observer(Warned(f"leaderboard.csv cannot be written: {error.strerror}"))
+        asked = {"seconds": self.settings.seconds, "max_trials": self.settings.max_trials}
+        remember(self.ledger, model, None if interruption.requested() else asked)
+        return model
+
+
+def resumed(budget: Budget, used: float, earlier: FinishedModel | None) -> Budget:
+    """Returns the budget less what earlier sessions used; a run without a whole model gets time for one."""
+    seconds = budget.seconds
+    if used and (earlier is None or not earlier.refitted):
+        seconds = max(seconds, used + budget.elapsed() + FINISH_SECONDS + _LEAST_SEARCH_SECONDS)
+    return Budget(seconds, budget.started - used)
+
+
+@contextlib.contextmanager
+def _workers(session: Session, interruption: Interruption) -> Iterator[RayPool]:
+    settings, ledger = session.settings, session.ledger
+    session.observer(Stage("starting the workers"))
+    importing = threading.Thread(target=_import_keras_tuner)
+    importing.start()
+    here = settings.ray_address is None
+    cores = available_cores()
+    num_workers = settings.workers or (_affordable_workers(cores) if here else 1)
+    num_threads = max(1, cores // num_workers) if here else 1
+    cache_name = f"{session.experiment.dataset.fingerprint[:12]}-{os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        stack.callback(importing.join)
+        cluster = start_ray(num_workers * num_threads, settings.ray_address)
+        stack.callback(stop_ray, cluster)
+        interruption.listen()  # Ray installs a handler of its own
+        ledger.remember("processes", cluster.processes)
+        ledger.remember("cache", cache_name)
+        if not here and settings.workers is None:
+            num_workers = cluster.cores
+        pool = RayPool(num_workers, num_threads, settings.component_files, cache_name)
+        stack.callback(pool.close)
+        pool.begin(session.experiment)
+        importing.join()
+        yield pool
+    # only after all of it has ended: until then a killed run must find what to sweep
+    ledger.remember("processes", [])
+
+
+def _affordable_workers(cores: int) -> int:
+    return max(1, min(cores, int(psutil.virtual_memory().available // _WORKER_BYTES)))
+
+
+def _import_keras_tuner() -> None:
+    """Imports what drawing and exporting need while Ray starts."""
+    import_tensorflow()
+    import keras_tuner  # noqa: F401
