@@ -200,6 +200,7 @@ class FitContext:
             None to find the number by early stopping.
         hopeless_loss: validation log-loss above which a fit that has used a third of its iterations is
             given up.
+        memory_bytes: memory that the fit may use, prepared features included.
     """
 
     num_classes: int
@@ -208,6 +209,7 @@ class FitContext:
     seconds: float = float("inf")
     iterations: int | None = None
     hopeless_loss: float = float("inf")
+    memory_bytes: float = float("inf")
     started: float = field(default_factory=time.monotonic)
 
     def out_of_time(self) -> bool:

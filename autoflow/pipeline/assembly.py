@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ from autoflow.components.base import (
     FitContext,
     FittedClassifier,
     FittedExtractor,
+    HopelessTrial,
     LabelledFeatures,
     MatrixClassifier,
     NeuralClassifier,
 )
 from autoflow.data.schema import Schema
 from autoflow.errors import UsageError
-from autoflow.pipeline.cache import FoldData, PreparedCache, node_values
+from autoflow.pipeline.cache import FoldData, PreparedCache, PreparedNode, node_values
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.training import Prepared, fit_network
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from autoflow.pipeline.graph import PipelineModule
+
+
+_COPIES = 3
+"""Of the prepared features while a classifier fits: as prepared, merged, and in the library's own form."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,11 @@ def fit_pipeline(
         preparation_seed: the same over a run, so that prepared features are shared.
 
     Raises:
-        HopelessTrial: the classifier gave up.
+        HopelessTrial: the classifier gave up, or its features need more memory than there is.
         UsageError: the classifier is neither a matrix nor a neural one.
     """
     nodes = [cache.prepare(node, data, preparation_seed) for node in spec.nodes]
+    _check_memory(nodes, context)
     extractors = tuple(node.extractor for node in nodes)
     train = [node.train for node in nodes]
     validation = [node.validation for node in nodes if node.validation is not None]
@@ -125,6 +131,17 @@ def fit_pipeline(
         )
     pipeline = FittedPipeline(spec, data.train.schema, extractors, model)
     return FitOutcome(pipeline, pipeline.predict_prepared(validation) if validation else None)
+
+
+def _check_memory(nodes: Sequence[PreparedNode], context: FitContext) -> None:
+    """Raises HopelessTrial before a fit whose features would not fit into memory."""
+    rows = [block for node in nodes for block in (node.train, node.validation) if block is not None]
+    needed = _COPIES * sum(block.nbytes for block in rows)
+    if needed > context.memory_bytes:
+        raise HopelessTrial(
+            f"its features need about {needed / 2**30:.1f} GiB of memory, of which "
+            f"{context.memory_bytes / 2**30:.1f} GiB are free for a trial"
+        )
 
 
 def _merge(blocks: list[np.ndarray]) -> np.ndarray:

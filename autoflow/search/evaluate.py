@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import time
 import traceback
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import psutil
 
 from autoflow import metrics
 from autoflow.components.base import FitContext, HopelessTrial, NeuralClassifier
@@ -141,6 +143,7 @@ class Evaluator:
             seconds=seconds,
             iterations=iterations,
             hopeless_loss=hopeless_loss,
+            memory_bytes=psutil.virtual_memory().available * self._num_threads / (os.cpu_count() or 1),
         )
 
 
