@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+PHOTO_SIDE = 48
+"""Pictures with larger sides are likely photos, which may be mirrored; letters and icons may not."""
 _ROWS = 512
 """Pictures whose features are computed at a time."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from autoflow.components.feature_extraction._augmentation import augmentation
 from autoflow.components.feature_extraction._convolutions import convolution, normalised
-from autoflow.components.feature_extraction._picture_grids import PictureNetwork, usual_size
+from autoflow.components.feature_extraction._picture_grids import PHOTO_SIDE, PictureNetwork, usual_size
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner
 
-_LARGEST_SIZE = 64
+_USUAL_SIZE = 48
+"""Larger pictures are brought to this size at first: twice the side is four times the work."""
 _STRIDE_FROM = 48
 _SMALLEST_MAP = 5
 
@@ -46,14 +47,14 @@ class ConvolutionalImage(PictureNetwork):
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws size and width; the size follows that of the pictures."""
         side = max((column.picture_side for column in profile.columns), default=0.0)
-        usual = usual_size(side, _LARGEST_SIZE)
+        usual = usual_size(side, _USUAL_SIZE)
         return cls(
             size=hp.Choice("size", sorted({24, 32, 48, 64, 80, usual}), default=usual),
             channels=hp.Choice("channels", [1, 3], default=3),
             dimensions=hp.Int("dimensions", 32, 256, sampling="log", default=cls.dimensions),
             filters=hp.Int("filters", 16, 48, step=8, default=cls.filters),
             augment=hp.Float("augment", 0.0, 1.0, default=cls.augment),
-            mirror=hp.Boolean("mirror", default=cls.mirror),
+            mirror=hp.Boolean("mirror", default=side >= PHOTO_SIDE),
             dropout=hp.Float("dropout", 0.0, 0.5, default=cls.dropout),
         )
 
