@@ -40,12 +40,10 @@ class FitRun:
 
 
 def tables(folder: Path, names: list[str] | None = None) -> list[Table]:
-    """Returns the classification sets of a data folder; with no names, those without pictures."""
+    """Returns the classification sets of a data folder, all of them or those with the given names."""
     found = []
     for entry in json.loads((folder / "datasets.json").read_text(encoding="utf-8")):
         if entry["task"] == "regression" or (names and entry["name"] not in names):
-            continue
-        if not names and "image" in entry["columns"]:
             continue
         files = entry["files"]
         found.append(
@@ -65,9 +63,10 @@ def fit(table: Table, seconds: float, output: Path, *options: str) -> FitRun:
     return FitRun(done.returncode, elapsed, versions[-1] if versions else None, done.stdout + done.stderr)
 
 
-def evaluate(model: Path, table: Table) -> dict[str, Any]:
+def evaluate(model: Path, table: Table, *options: str) -> dict[str, Any]:
     """Scores an exported model on the test file through `autoflow evaluate`, in its own process."""
     command = [sys.executable, "-m", "autoflow.cli", "evaluate", str(model), str(table.test), "--json"]
+    command += options
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
