@@ -169,7 +169,7 @@ class ModelBuilder:
         if y is not None:
             data = pd.DataFrame(data).drop(columns=model.label, errors="ignore")
             data, _ = _joined(data, pd.Series(y, name=model.label))
-        return model.evaluate(data).accuracy
+        return model.evaluate(data, image_folder=self.image_folder).accuracy
 
     def export(self, path: str | Path) -> Path:
         """Copies the exported version folder and returns where it is.

@@ -104,7 +104,9 @@ def fit(
     ] = None,
     embedding: Annotated[
         list[Path] | None,
-        typer.Option(help="exported model whose embeddings are features, again for more", metavar="FOLDER"),
+        typer.Option(
+            help="model of other rows whose embeddings are features, again for more", metavar="FOLDER"
+        ),
     ] = None,
     image_weights: Annotated[
         list[str] | None,

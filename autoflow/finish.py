@@ -33,6 +33,7 @@ from autoflow.search.trial import TrialJob, TrialResult
 _ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _CONTRIBUTION_ROWS = 500
+_LOOKED_AT = 100
 _UNSEEN = "\u2047 never seen"
 
 
@@ -176,7 +177,8 @@ class Finisher:
                     )
                 trouble = export.verification.message if export.verification else trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
-            self.observer(Warned(f"the model of trial {numbers} is not published: {trouble}"))
+            trials = "trial" if len(members) == 1 else "trials"
+            self.observer(Warned(f"the model of {trials} {numbers} is not published: {trouble}"))
         raise NoModelError(f"none of the best trials could be exported: {trouble}")
 
     def _plans(self) -> Iterator[tuple[Member, ...]]:
@@ -207,7 +209,7 @@ class Finisher:
         again = [member for member in members if not self._better_as_folds(member, members)]
         missing = [member for member in again if member.trial.number not in self._refits]
         if missing and not self.should_stop():
-            self._refits.update(self._refit(missing))
+            self._refits.update(self._refit(missing, members))
         refits = {
             m.trial.number: self._refits[m.trial.number] for m in again if m.trial.number in self._refits
         }
@@ -230,7 +232,7 @@ class Finisher:
         total = sum(member.weight for member in left)
         left = [Member(member.trial, member.weight / total) for member in left]
         best = self.study.ranking()[0]
-        if not left or self._log_loss(left) > self._log_loss([Member(best, 1.0)]):
+        if not left or self._loss(left) > self._loss([Member(best, 1.0)]):
             raise NotFittedError("its members could not be fitted on all rows in time")
         return tuple(left)
 
@@ -247,9 +249,15 @@ class Finisher:
         seconds = self.study.costs.export_seconds([each.trial for each in members])
         return networks <= MAX_NETWORKS_AS_FOLDS and self.study.budget.remaining() > seconds
 
-    def _refit(self, members: Sequence[Member]) -> Mapping[int, FittedPipeline]:
-        """Returns the pipelines that could be fitted on all rows in time, by the number of their trial."""
-        seconds = self.study.budget.remaining() - self.study.costs.fixed_seconds
+    def _refit(self, members: Sequence[Member], model: Sequence[Member]) -> Mapping[int, FittedPipeline]:
+        """Returns the pipelines that could be fitted on all rows in time, by the number of their trial.
+
+        Args:
+            members: to be fitted.
+            model: all members of the model that will be exported.
+        """
+        export_seconds = self.study.costs.export_seconds([member.trial for member in model])
+        seconds = self.study.budget.remaining() - export_seconds
         factor, jobs, planned = self.study.costs.refit_factor, [], 0.0
         for member in members:
             trial = member.trial
@@ -288,6 +296,7 @@ class Finisher:
             if refitted
             else len(self.experiment.folds[0].train),
             source=self.source,
+            data=self.experiment.dataset.fingerprint,
             contributions=contributions,
         )
         return export_model(
@@ -304,8 +313,9 @@ class Finisher:
         parts = [member.weight * self.study.ledger.probabilities(member.trial.number) for member in members]
         return np.sum(parts, axis=0).astype(np.float32)
 
-    def _log_loss(self, members: Sequence[Member]) -> float:
-        return metrics.score("log_loss", self._labels(), self._probabilities(members))
+    def _loss(self, members: Sequence[Member]) -> float:
+        score = metrics.score(self.study.metric, self._labels(), self._probabilities(members))
+        return -score if metrics.larger_is_better(self.study.metric) else score
 
     def _scores(self, members: tuple[Member, ...]) -> Mapping[str, Any]:
         probabilities = self._probabilities(members)
@@ -329,7 +339,7 @@ def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Obs
 def _examples(dataset: Dataset) -> Mapping[str, np.ndarray]:
     """Returns rows to verify: some spread over the table, one with all values missing, one never seen."""
     examples = {}
-    for name, values in _spread(dataset, num_examples(dataset.schema) - 2).items():
+    for name, values in _small_rows(dataset, num_examples(dataset.schema) - 2).items():
         odd: list[object] = ["", _UNSEEN] if values.dtype == object else [np.nan, 1e6]
         if dataset.schema.column(name).kind is ColumnKind.IMAGE:
             odd = [Picture(), Picture("unseen", content=_UNSEEN.encode())]
@@ -341,3 +351,17 @@ def _spread(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
     """Returns raw columns of so many rows, or all, evenly spread over the table."""
     rows = np.unique(np.linspace(0, dataset.num_rows - 1, num_rows).astype(np.int64))
     return {column.name: dataset.raw[column.name][rows] for column in dataset.schema.columns}
+
+
+def _small_rows(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
+    """Returns raw columns of so many rows, spread over the table; with pictures those of the smallest files.
+
+    They travel with the model, as examples and as warm-up requests.
+    """
+    images = [column.name for column in dataset.schema.columns if column.kind is ColumnKind.IMAGE]
+    if not images:
+        return _spread(dataset, num_rows)
+    rows = _spread(dataset, _LOOKED_AT)
+    sizes = np.sum([[len(picture.read()) for picture in rows[name]] for name in images], axis=0)
+    chosen = np.sort(np.argsort(sizes, kind="stable")[:num_rows])
+    return {name: values[chosen] for name, values in rows.items()}

@@ -68,6 +68,7 @@ class ManifestDetails:
         source: name of the training table, as the user gave it.
         contributions: share of each raw column in what the model merges, by header, 0 to 1; they sum to 1.
             Empty where no member can tell.
+        data: fingerprint of the training table's content; empty where it is not known.
     """
 
     recipes: tuple[Recipe, ...] = ()
@@ -75,6 +76,7 @@ class ManifestDetails:
     num_training_rows: int = 0
     source: str = ""
     contributions: Mapping[str, float] = field(default_factory=dict)
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Manifest:
             "metrics": _finite(self.details.metrics),
             "num_training_rows": self.details.num_training_rows,
             "source": self.details.source,
+            "data": self.details.data,
             "contributions": _finite(self.details.contributions),
             "examples": [
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
@@ -158,6 +161,7 @@ class Manifest:
                     metrics=dict(value["metrics"]),
                     num_training_rows=int(value["num_training_rows"]),
                     source=str(value["source"]),
+                    data=str(value.get("data", "")),
                     contributions={
                         str(name): float(share) for name, share in value.get("contributions", {}).items()
                     },

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoflow.data.schema import Column, ModelPart, RawType, Schema
+from autoflow.data.schema import Column, ColumnKind, ModelPart, RawType, Schema
 from autoflow.errors import DataError, NoModelError
 from autoflow.manifest import Manifest, changed_files, input_key, read_manifest
 
@@ -47,22 +47,28 @@ _SAVING = frozenset(("MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilena
 """What TensorFlow adds to every SavedModel to save it again; nothing that is called may hold them."""
 
 
-def model_part(folder: Path, schema: Schema, table: str) -> ModelPart:
+def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> ModelPart:
     """Returns an exported model as a part of a model of this table, after every check that needs no loading.
 
     Args:
         folder: version folder, such as `run/model/1`.
         schema: of the table.
         table: its name, for messages.
+        data: fingerprint of its content; empty where a model of the same rows is no concern.
 
     Raises:
-        NoModelError: no model there, a changed one, or one without embeddings.
+        NoModelError: no model there, a changed one, one without embeddings, or one of these very rows.
         DataError: the table lacks a column that the model reads, or has another kind of values in it.
     """
     manifest = read_manifest(folder)
     fingerprint = _fingerprint(folder, manifest)
     if not manifest.embedding_size:
         raise NoModelError(f"{folder}: the model gives no embeddings; export it with this AutoFlow.")
+    if data and manifest.details.data == data:
+        raise NoModelError(
+            f"{folder}: this model was fitted on this very table, so its embeddings know the labels and "
+            "every score would be too good. Name a model that was fitted on other rows."
+        )
     _check_operations(folder)
     own = {column.name: column for column in schema.columns}
     dropped = {column.name: column.reason for column in schema.dropped}
@@ -70,7 +76,7 @@ def model_part(folder: Path, schema: Schema, table: str) -> ModelPart:
         if column.name not in own:
             why = f"was left out ({dropped[column.name]})" if column.name in dropped else "is missing"
             raise DataError(f"{table}: column {column.name!r}, which the model in {folder} reads, {why}.")
-        if (own[column.name].raw_type is RawType.STRING) != (column.raw_type is RawType.STRING):
+        if _form(own[column.name]) != _form(column):
             raise DataError(
                 f"{table}: column {column.name!r} is {_described(own[column.name])}, but the model in "
                 f"{folder} reads it as {_described(column)}; leave --embedding out, or write the column as "
@@ -137,7 +143,9 @@ class LoadedPart:
 
 def _fingerprint(folder: Path, manifest: Manifest) -> str:
     files = {name: sha for name, sha in manifest.files.items() if name.startswith(_READ_BY_THE_GRAPH)}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     changed = changed_files(folder, files)
+    changed += sorted(name for name in there - files.keys() if name.startswith(_READ_BY_THE_GRAPH))
     if changed or "saved_model.pb" not in files:
         raise NoModelError(
             f"{folder}: {', '.join(changed) or 'saved_model.pb'} is missing or not the file that was "
@@ -152,6 +160,9 @@ def _check_operations(folder: Path) -> None:
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    if len(model.meta_graphs) != 1 or not model.meta_graphs[0].HasField("object_graph_def"):
+        # TensorFlow loads such a file in another way, which runs operations while it loads
+        raise NoModelError(f"{folder}: this is no SavedModel as AutoFlow exports it, so it is not taken in.")
     unknown: set[str] = set()
     for meta_graph in model.meta_graphs:
         library = {f.signature.name: f.node_def for f in meta_graph.graph_def.library.function}
@@ -174,6 +185,10 @@ def _functions_of(node: Any) -> list[str]:
     named = [value.func.name for value in node.attr.values()]
     listed = [function.name for value in node.attr.values() for function in value.list.func]
     return [node.op, *named, *listed]
+
+
+def _form(column: Column) -> tuple[bool, bool]:
+    return column.raw_type is RawType.STRING, column.kind is ColumnKind.IMAGE
 
 
 def _described(column: Column) -> str:

@@ -136,7 +136,10 @@ def _profile(dataset: Dataset, settings: RunSettings) -> DataProfile:
         import_tensorflow()  # quietly, before somebody else does
     return replace(
         dataset.profile(),
-        parts=tuple(model_part(folder, dataset.schema, dataset.name) for folder in settings.embeddings),
+        parts=tuple(
+            model_part(folder, dataset.schema, dataset.name, dataset.fingerprint)
+            for folder in settings.embeddings
+        ),
         image_weights=tuple(image_weights(text) for text in settings.image_weights),
     )
 

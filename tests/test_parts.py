@@ -192,3 +192,31 @@ def test_a_model_without_embeddings_is_refused(copied: Path) -> None:
 def verifier():
     with Verifier() as running:
         yield running
+
+
+def test_a_model_of_the_same_rows_is_refused(copied: Path) -> None:
+    dataset = _dataset()
+    manifest = read_manifest(copied)
+    write_manifest(replace(manifest, details=replace(manifest.details, data=dataset.fingerprint)), copied)
+    with pytest.raises(NoModelError, match="fitted on this very table"):
+        model_part(copied, dataset.schema, dataset.name, dataset.fingerprint)
+    assert model_part(copied, dataset.schema, dataset.name, "another table").columns
+
+
+def test_a_saved_model_of_another_form_is_refused(copied: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = copied / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    model.meta_graphs[0].ClearField("object_graph_def")
+    path.write_bytes(model.SerializeToString())
+    write_manifest(replace(read_manifest(copied), files=hash_files(copied)), copied)
+    with pytest.raises(NoModelError, match="no SavedModel as AutoFlow exports it"):
+        model_part(copied, _dataset().schema, "items.csv")
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(copied: Path) -> None:
+    (copied / "assets").mkdir(exist_ok=True)
+    (copied / "assets" / "more.txt").write_text("x")
+    with pytest.raises(NoModelError, match=r"assets/more.txt"):
+        model_part(copied, _dataset().schema, "items.csv")

@@ -1,7 +1,7 @@
 """Brings Arrow and DataFrame columns to the few types that the rest of the data code knows.
 
 As read, a column is a string, int64, double or boolean Arrow array (null where missing), or something nested
-or binary that inference leaves out. Reading files happens elsewhere.
+that inference leaves out, or the bytes of pictures. Reading files happens elsewhere.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
         return plain_column(pc.struct_field(column, "bytes"))
     if pa.types.is_dictionary(kind):
         return plain_column(pc.cast(column, kind.value_type))
-    if pa.types.is_string(kind) and column.nbytes > _TWO_GIBIBYTES:
-        column = pc.cast(column, pa.large_string())
+    if column.nbytes > _TWO_GIBIBYTES and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        column = pc.cast(column, pa.large_string() if pa.types.is_string(kind) else pa.large_binary())
     elif pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         column = pc.cast(column, pa.float64(), safe=False)
     elif pa.types.is_integer(kind):

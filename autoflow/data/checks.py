@@ -130,7 +130,8 @@ def check_pictures(name: str, column: str, values: Sequence[Picture] | np.ndarra
             f"{name}: column {column!r}: {len(troubled):,} of {given:,} pictures cannot be used "
             f"({_counted_problems(troubled)})"
             + (f", such as {first}" if first else "")
-            + ". Mend them, empty their cells, or name their folder with --image-folder."
+            + ". Mend them or empty their cells"
+            + (", or name their folder with --image-folder." if first else ".")
         )
     return picture_remarks(column, values)
 

@@ -72,8 +72,8 @@ def header_size(header: Sequence[Any], kind: str) -> tuple[Any, Any]:
 def is_cut_off(content: bytes) -> bool:
     """Tells whether the end of the file is missing, where the format shows it."""
     kind = format_of(content)
-    if kind == "jpeg":
-        return b"\xff\xd9" not in content[-_TAIL:]
+    if kind == "jpeg":  # phones append videos, and a thumbnail before the scan has an end of its own
+        return b"\xff\xd9" not in content[_scan_start(content) :]
     if kind == "png":
         return b"IEND" not in content[-_TAIL:]
     if kind.startswith("webp"):
@@ -103,6 +103,16 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
         if marker in _FRAMES and len(segment) >= 5:
             return _big(segment[1:3]), _big(segment[3:5])
     return 0, 0
+
+
+def _scan_start(content: bytes) -> int:
+    """Returns where the pixels of a JPEG begin; its length where there are none."""
+    position = 2
+    for marker, segment in _jpeg_segments(content):
+        position = content.index(segment, position) + len(segment)
+        if marker == 0xDA:
+            return position
+    return len(content)
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:

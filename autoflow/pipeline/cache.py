@@ -72,11 +72,14 @@ class PreparedCache:
         if name in self._recent:
             self._recent.move_to_end(name)
             return self._recent[name]
+        with_validation = data.validation is not None
         with self._only_one(name):
-            prepared = self._load(name, with_validation=data.validation is not None)
+            prepared = self._load(name, with_validation=with_validation)
             if prepared is None:
-                prepared = _prepare(node, data, seed)
-                self._store(name, prepared)
+                computed = _prepare(node, data, seed)
+                self._store(name, computed)
+                # mapped from disk, so that the arrays take memory only while they are used
+                prepared = self._load(name, with_validation=with_validation) or computed
         self._recent[name] = prepared
         if len(self._recent) > _REMEMBERED_NODES:
             self._recent.popitem(last=False)

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from autoflow.components.base import Concatenation
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.network import FittedNetwork
 
 
 def contributions(pipeline: FittedPipeline, raw: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Returns the share of each raw column in what a pipeline merges, by header; they sum to 1.
+    """Returns the share of each raw column, or part, in what a pipeline merges, by header; they sum to 1.
 
     Args:
         pipeline: fitted.
@@ -24,12 +25,15 @@ def contributions(pipeline: FittedPipeline, raw: Mapping[str, np.ndarray]) -> di
     Returns:
         Nothing where the pipeline has no network or its merge cannot tell; see `Concatenation.contributions`.
     """
-    if not isinstance(pipeline.model, FittedNetwork):
-        return {}
+    merge = type(pipeline.spec.concatenation)
+    if not isinstance(pipeline.model, FittedNetwork) or merge.contributions is Concatenation.contributions:
+        return {}  # preparing the rows would be for nothing
     shares = pipeline.model.contributions(pipeline.prepare(raw))
     if shares is None:
         return {}
-    columns = [name for node in pipeline.spec.nodes for name in node.columns]
+    columns = [
+        name for node in pipeline.spec.nodes for name in ((node.name,) if node.reads_rows else node.columns)
+    ]
     return dict(zip(columns, shares.tolist(), strict=True))
 
 

@@ -5,7 +5,7 @@ How a network is trained is in `training`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-PREDICT_ROWS = 8192
-"""Rows of one call; bounds the memory of activations."""
+_PREDICT_ROWS = {"float32": 8192, "int32": 512, "uint8": 256}
+"""Rows of one call by the type of a block: networks on texts and pictures have large activations."""
 
 _FUSED = "autoflow_fused"
 """Name of the layer whose output is the fused features."""
@@ -205,15 +205,17 @@ def _network(
     return _Network(keras.Model(inputs, body(fused)), features, merge)
 
 
+def in_parts(blocks: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yields the blocks, arrays or tensors, some rows at a time, so that activations fit into memory."""
+    size = min(_PREDICT_ROWS[block.dtype.name] for block in blocks)
+    for start in range(0, len(blocks[0]), size):
+        yield [block[start : start + size] for block in blocks]
+
+
 def network_logits(model: keras.Model, blocks: Sequence[np.ndarray]) -> np.ndarray:
     """Returns `float32[n, num_classes]` for one prepared array a node."""
     # called eagerly: tracing a predict function costs more than it saves
-    rows = len(blocks[0])
-    parts = []
-    for start in range(0, rows, PREDICT_ROWS):
-        parts.append(
-            np.asarray(model([block[start : start + PREDICT_ROWS] for block in blocks], training=False))
-        )
+    parts = [np.asarray(model(part, training=False)) for part in in_parts(blocks)]
     return np.concatenate(parts) if parts else np.zeros((0, int(model.output_shape[-1])), np.float32)
 
 

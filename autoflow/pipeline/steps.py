@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow.components.base import Concatenation, FittedExtractor, NeuralClassifier
-from autoflow.pipeline.network import PREDICT_ROWS, LoadedModel, network_model
+from autoflow.pipeline.network import LoadedModel, in_parts, network_model
 
 if TYPE_CHECKING:
     import keras
@@ -168,12 +168,7 @@ class CompiledNetwork:
 
     def logits(self, blocks: Sequence[tf.Tensor]) -> np.ndarray:
         """Returns the present logits of prepared rows, `float32[n, num_classes]`."""
-        rows = int(blocks[0].shape[0])
-        parts = [
-            self._predict([block[start : start + PREDICT_ROWS] for block in blocks]).numpy()
-            for start in range(0, rows, PREDICT_ROWS)
-        ]
-        return np.concatenate(parts)
+        return np.concatenate([self._predict(part).numpy() for part in in_parts(blocks)])
 
 
 class _AdamW:

@@ -49,12 +49,15 @@ class MemberChooser:
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _read: dict[int, np.ndarray] = field(default_factory=dict, init=False)
 
-    def choose(self, ranking: Sequence[TrialResult], max_members: int) -> tuple[Member, ...]:
+    def choose(
+        self, ranking: Sequence[TrialResult], max_members: int, *, quickly: bool = False
+    ) -> tuple[Member, ...]:
         """Returns the members, the heaviest first: one where averaging does not pay, none without any trial.
 
         Args:
             ranking: finished trials, the best first.
             max_members: members at most.
+            quickly: by log-loss whatever the metric, for an estimate while workers wait.
         """
         rows = self._rows()
         most = max(2, _CANDIDATE_CELLS // (len(rows) * self.num_classes))
@@ -67,7 +70,7 @@ class MemberChooser:
         if not candidates:
             return ()
         self._read = {each.number: each.probabilities for each in candidates}
-        metric = affordable_metric(self.metric, len(rows), self.num_classes)
+        metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
         selection = select(candidates, self.labels[rows], metric=metric, max_members=max_members)
         by_number = {trial.number: trial for trial in ranking}
         return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())

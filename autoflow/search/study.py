@@ -263,7 +263,7 @@ class Study:
         """Returns the trials that the model would average if the search ended now; chosen once per result."""
         num_results, members = self._members
         if num_results != len(self.results):
-            chosen = self.chooser.choose(self.ranking(), MAX_MEMBERS)
+            chosen = self.chooser.choose(self.ranking(), MAX_MEMBERS, quickly=True)
             members = [member.trial for member in chosen]
             self._members = (len(self.results), members)
         return members

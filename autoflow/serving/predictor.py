@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from autoflow.data.reading import RawTable
-from autoflow.data.schema import Column
+from autoflow.data.schema import Column, ColumnKind
 from autoflow.errors import DataError, NoModelError
 from autoflow.manifest import Manifest, changed_files, read_manifest, versions_in
 from autoflow.metrics import Scores, evaluate_probabilities
@@ -26,6 +26,7 @@ from autoflow.serving.session import ServingSession
 _log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 4096
+_PICTURE_ROWS = 128
 _READ_BY_THE_GRAPH = ("saved_model.pb", "variables/", "assets/")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -179,8 +180,10 @@ class Predictor:
 
     def _batches(self, raw: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         num_rows = len(raw[self.columns[0].name]) if self.columns else 0
-        for start in range(0, num_rows, _BATCH_ROWS):
-            yield {name: values[start : start + _BATCH_ROWS] for name, values in raw.items()}
+        pictures = any(column.kind is ColumnKind.IMAGE for column in self.columns)
+        size = _PICTURE_ROWS if pictures else _BATCH_ROWS  # a batch of photos is read as a whole
+        for start in range(0, num_rows, size):
+            yield {name: values[start : start + size] for name, values in raw.items()}
 
     def predict_table(
         self,

@@ -116,5 +116,5 @@ class HashedWords(Tokens):
 
 
 def _numbers(sums: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
-    # 20,000 letters of 2^18 times factors of 2^31 stay below 2^63.3; a remainder of 2^30 has no sign
+    # 20,000 letters below 205,744 times factors below 2^31 stay below 2^63; a remainder of 2^30 has no sign
     return sums % _PRIME % (_NUM_WORDS - 1) + 1

@@ -118,8 +118,11 @@ class FittedPictureNetwork(FittedExtractor):
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Returns `uint8[n, sum(widths)]`."""
         size, channels = self.extractor.size, self.extractor.channels
-        grids = [pixels(values[:, column], size, channels) for column in range(self.num_columns)]
-        return np.concatenate([grid.reshape(len(values), -1) for grid in grids], axis=1)
+        grids = [
+            pixels(values[:, column], size, channels).reshape(len(values), -1)
+            for column in range(self.num_columns)
+        ]
+        return grids[0] if self.num_columns == 1 else np.concatenate(grids, axis=1)
 
     def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
         """As `transform`, `tf.uint8[B, sum(widths)]`."""

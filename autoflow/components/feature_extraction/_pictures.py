@@ -14,6 +14,7 @@ import numpy as np
 
 from autoflow.data.images import MAX_PIXELS, picture_bytes
 from autoflow.data.picture_headers import FORMATS, HEADER_BYTES, JPEG_START, header_size
+from autoflow.errors import MachineError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -31,6 +32,9 @@ def pixels(values: np.ndarray, size: int, channels: int) -> np.ndarray:
         values: `object[n]` of `autoflow.data.images.Picture`.
         size: height and width that every picture is brought to, in pixels.
         channels: 3 for red, green and blue, 1 for grey.
+
+    Raises:
+        MachineError: a picture's file is gone since the table was read.
     """
     found = np.zeros((len(values), size, size, channels), np.uint8)
     unknown = []
@@ -42,13 +46,14 @@ def pixels(values: np.ndarray, size: int, channels: int) -> np.ndarray:
             unknown.append(row)
     for start in range(0, len(unknown), _CHUNK):
         rows = unknown[start : start + _CHUNK]
-        grids = _traced(size, channels)(picture_bytes(values[rows])).numpy()
+        contents = picture_bytes(values[rows])
+        for row, content in zip(rows, contents, strict=True):
+            if not content:  # black in its place would be learned from, and remembered
+                raise MachineError(f"{values[row].path}: the picture was there and cannot be read any more.")
+        grids = _traced(size, channels)(contents).numpy()
         found[rows] = grids
         for row, grid in zip(rows, grids, strict=True):
-            _kept[values[row].digest, size, channels] = grid.copy()
-    grid_bytes = size * size * channels
-    while len(_kept) * grid_bytes > _KEPT_BYTES:  # grids of one size follow each other
-        _kept.popitem(last=False)
+            _kept.put((values[row].digest, size, channels), grid.copy())
     return found
 
 
@@ -72,8 +77,25 @@ def pixels_graph(contents: tf.Tensor, size: int, channels: int) -> tf.Tensor:
     return tf.ensure_shape(batch.get_single_element()[:-1], [None, size, size, channels])
 
 
-_kept: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
-"""Decoded pictures by content, size and colours: folds and components ask for the same ones again."""
+class _Kept:
+    """Decoded pictures by content, size and colours: folds and components ask for the same ones again."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._grids: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
+        self._most_bytes = most_bytes
+        self._bytes = 0
+
+    def get(self, key: tuple[str, int, int]) -> np.ndarray | None:
+        return self._grids.get(key)
+
+    def put(self, key: tuple[str, int, int], grid: np.ndarray) -> None:
+        self._bytes += grid.nbytes - (self._grids[key].nbytes if key in self._grids else 0)
+        self._grids[key] = grid
+        while self._bytes > self._most_bytes:
+            self._bytes -= self._grids.popitem(last=False)[1].nbytes
+
+
+_kept = _Kept(_KEPT_BYTES)
 
 
 @lru_cache(maxsize=8)

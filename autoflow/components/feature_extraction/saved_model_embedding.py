@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _BATCH_ROWS = 4096
+_PICTURE_ROWS = 128
 
 
 @register
@@ -87,8 +88,10 @@ class FittedSavedModelEmbedding(FittedExtractor):
 
         part = load_part(self.folder, self.fingerprint)
         out = np.empty((len(values), self.size), np.float32)
-        for start in range(0, len(values), _BATCH_ROWS):
-            batch = values[start : start + _BATCH_ROWS]
+        pictures = len(values) and any(isinstance(value, Picture) for value in values[0])
+        size = _PICTURE_ROWS if pictures else _BATCH_ROWS
+        for start in range(0, len(values), size):
+            batch = values[start : start + size]
             served = [value.read() if isinstance(value, Picture) else value for value in batch.ravel()]
             out[start : start + len(batch)] = part(tf.constant(served, tf.string, batch.shape))
         return out
