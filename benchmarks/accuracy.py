@@ -3,8 +3,9 @@
     python benchmarks/accuracy.py DATA_FOLDER [--seconds 60] [--sets adult ...] [--peers PEERS.jsonl]
                                   [--results FILE.jsonl]
 
-LightGBM gets numbers as they are, pictures as 28 x 28 grey pixels, and every other column as ordinal codes of its
-training values. Peers' figures come from a file of earlier runs (one JSON object a line: peer, dataset, log_loss, ok).
+LightGBM gets numbers as they are, pictures as 28 x 28 grey pixels, every other column as ordinal codes of its
+training values. Peers' figures come from a file of earlier runs (one JSON object a line: peer, dataset,
+log_loss, ok).
 """
 
 from __future__ import annotations
