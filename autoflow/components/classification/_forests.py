@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures
+from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
 from autoflow.components.classification._classes import PresentClasses, Spread, log_loss
 from autoflow.components.classification._tree_readers import read_sklearn
 from autoflow.components.classification._trees import Forest
+from autoflow.data.schema import DataProfile
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,45 +34,66 @@ def leaf_limit(num_trees: int, num_classes: int) -> int:
     return max(8, _BYTES // (bytes_a_leaf * num_trees))
 
 
-def grow(
-    make: Callable[[int | None], RandomForestClassifier | ExtraTreesClassifier],
-    *,
-    num_trees: int,
-    min_samples_leaf: int,
-    smoothing: float,
-    train: LabelledFeatures,
-    validation: LabelledFeatures | None,
-    context: FitContext,
-) -> FittedForest:
-    """Grows trees in batches until all are there or the time is over.
+@dataclass(frozen=True)
+class SizedForest(MatrixClassifier):
+    """A forest of scikit-learn's that grows in batches until all trees are there or the time is over.
 
     Args:
-        make: returns an unfitted, warm-starting scikit-learn forest with the given limit of leaves.
-        num_trees: trees wanted; `context.iterations` takes its place in a refit.
-        min_samples_leaf: the limit that `make` sets, to see whether a limit of leaves is needed at all.
-        smoothing: see `read_sklearn`.
-        train: training rows.
-        validation: rows that tell whether the fit is hopeless.
-        context: as in `MatrixClassifier.fit`.
+        num_trees: trees, 10 to 1,000; fewer where time runs out.
+        min_samples_leaf: training rows in a leaf at least, 1 or more.
+        column_share: share of columns tried at each split, above 0 to 1; 0 for the square root of their
+            number.
+        criterion: `"gini"` or `"entropy"`.
+        smoothing: rows' worth of weight of the class shares in every leaf, 0 or more.
     """
-    classes = PresentClasses.of(train.labels, context.num_classes)
-    wanted = context.iterations or num_trees
-    limit = leaf_limit(wanted, len(classes))
-    # best-first growth, which a limit of leaves brings, is slower and gives other trees
-    forest = make(limit if len(train.labels) // min_samples_leaf > limit else None)
-    labels = classes.positions(train.labels)
-    watched = validation is not None and np.isfinite(context.hopeless_loss)
-    grown, began = 0, time.monotonic()
-    while grown < wanted and not (grown and context.out_of_time()):
-        grown = min(wanted, grown + _batch(grown, time.monotonic() - began, context))
-        forest.set_params(n_estimators=grown)
-        forest.fit(train.features, labels)
-        if watched and validation is not None and grown >= wanted / 3:
-            fitted = _fitted(forest, classes, smoothing)
-            loss = log_loss(fitted.predict_probabilities(validation.features), validation.labels)
-            context.report(grown / wanted, loss)
-            watched = False
-    return _fitted(forest, classes, smoothing)
+
+    num_trees: int = 200
+    min_samples_leaf: int = 2
+    column_share: float = 0.0
+    criterion: str = "gini"
+    smoothing: float = 0.1
+
+    @classmethod
+    def supports(cls, profile: DataProfile) -> bool:
+        """Tells whether the size of an export leaves enough leaves: 200 classes."""
+        return profile.num_classes <= MAX_CLASSES
+
+    @abstractmethod
+    def library_class(self) -> type[RandomForestClassifier] | type[ExtraTreesClassifier]:
+        """Returns scikit-learn's forest."""
+
+    def fit(
+        self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
+    ) -> FittedForest:
+        """Grows the trees; validation rows only tell whether the fit is hopeless."""
+        classes = PresentClasses.of(train.labels, context.num_classes)
+        wanted = context.iterations or self.num_trees
+        limit = leaf_limit(wanted, len(classes))
+        # best-first growth, which a limit of leaves brings, is slower and gives other trees
+        is_limited = len(train.labels) // self.min_samples_leaf > limit
+        forest = self.library_class()(
+            criterion=self.criterion,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=self.column_share or "sqrt",
+            max_depth=MAX_DEPTH,
+            max_leaf_nodes=limit if is_limited else None,
+            warm_start=True,
+            random_state=context.seed,
+            n_jobs=context.num_threads,
+        )
+        labels = classes.positions(train.labels)
+        watched = validation is not None and np.isfinite(context.hopeless_loss)
+        grown, began = 0, time.monotonic()
+        while grown < wanted and not (grown and context.out_of_time()):
+            grown = min(wanted, grown + _batch(grown, time.monotonic() - began, context))
+            forest.set_params(n_estimators=grown)
+            forest.fit(train.features, labels)
+            if watched and validation is not None and grown >= wanted / 3:
+                fitted = _fitted(forest, classes, self.smoothing)
+                loss = log_loss(fitted.predict_probabilities(validation.features), validation.labels)
+                context.report(grown / wanted, loss)
+                watched = False
+        return _fitted(forest, classes, self.smoothing)
 
 
 def _batch(grown: int, seconds: float, context: FitContext) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from autoflow.components.base import FitContext, LabelledFeatures, MatrixClassifier
-from autoflow.components.classification._forests import MAX_CLASSES, MAX_DEPTH, FittedForest, grow
+from autoflow.components.classification._forests import SizedForest
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class ExtraTrees(MatrixClassifier):
+class ExtraTrees(SizedForest):
     """Trees on all rows with random thresholds at each split (Geurts et al. 2006), leaves smoothed.
 
     Args:
@@ -28,12 +27,6 @@ class ExtraTrees(MatrixClassifier):
         criterion: `"gini"` or `"entropy"`.
         smoothing: rows' worth of weight of the class shares in every leaf, 0 or more.
     """
-
-    num_trees: int = 200
-    min_samples_leaf: int = 2
-    column_share: float = 0.0
-    criterion: str = "gini"
-    smoothing: float = 0.1
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
@@ -51,35 +44,8 @@ class ExtraTrees(MatrixClassifier):
             smoothing=hp.Float("smoothing", 0.02, 2.0, sampling="log", default=cls.smoothing),
         )
 
-    @classmethod
-    def supports(cls, profile: DataProfile) -> bool:
-        """Tells whether the size of an export leaves enough leaves: 200 classes."""
-        return profile.num_classes <= MAX_CLASSES
-
-    def fit(
-        self, train: LabelledFeatures, validation: LabelledFeatures | None, context: FitContext
-    ) -> FittedForest:
-        """Grows the trees; validation rows only tell whether the fit is hopeless."""
+    def library_class(self) -> type[ExtraTreesClassifier]:
+        """Returns scikit-learn's forest."""
         from sklearn.ensemble import ExtraTreesClassifier
 
-        def make(max_leaf_nodes: int | None) -> ExtraTreesClassifier:
-            return ExtraTreesClassifier(
-                criterion=self.criterion,
-                min_samples_leaf=self.min_samples_leaf,
-                max_features=self.column_share or "sqrt",
-                max_depth=MAX_DEPTH,
-                max_leaf_nodes=max_leaf_nodes,
-                warm_start=True,
-                random_state=context.seed,
-                n_jobs=context.num_threads,
-            )
-
-        return grow(
-            make,
-            num_trees=self.num_trees,
-            min_samples_leaf=self.min_samples_leaf,
-            smoothing=self.smoothing,
-            train=train,
-            validation=validation,
-            context=context,
-        )
+        return ExtraTreesClassifier
