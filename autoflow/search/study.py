@@ -25,7 +25,7 @@ from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 _SHORTEST_TRIAL_SECONDS = 1.5
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
-_LARGEST_REFIT_SHARE = 0.25
+_LARGEST_REFIT_SHARE = 0.3
 _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LATE_MODEL_SECONDS = 5.0
@@ -254,9 +254,11 @@ class Study:
     def _reserve(self) -> float:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
         best = self._likely_members()
+        most = _LARGEST_REFIT_SHARE * self.budget.seconds
         seconds = [self.costs.refit_factor * result.seconds for result in best]
+        # time that is too short for a refit would be lost to the search for nothing
+        seconds = [each for each in seconds if each <= most]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
-        most = max(max(seconds[:1], default=0.0), _LARGEST_REFIT_SHARE * self.budget.seconds)
         return self.costs.export_seconds(best) + min(refits, most)
 
     def _likely_members(self) -> list[TrialResult]:
