@@ -21,16 +21,18 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Returns the column as one string, int64, double or boolean array where it can be one.
 
     Dates and times become ISO strings (UTC where they have a zone), durations seconds, dictionaries their
-    values; structs of bytes and a path, in which some tools keep pictures, their bytes. Lists, other structs
-    and binary values come back as they are.
+    values; structs of bytes and a path, in which some tools keep pictures, their bytes, or their paths where
+    there are no bytes at all. Lists, other structs and binary values come back as they are.
     """
     kind = column.type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return plain_column(pc.struct_field(column, "bytes"))
+        return plain_column(_pictures_of(column))
     if pa.types.is_dictionary(kind):
         return plain_column(pc.cast(column, kind.value_type))
-    if column.nbytes > _TWO_GIBIBYTES and (pa.types.is_string(kind) or pa.types.is_binary(kind)):
-        column = pc.cast(column, pa.large_string() if pa.types.is_string(kind) else pa.large_binary())
+    if pa.types.is_string(kind) and column.nbytes > _TWO_GIBIBYTES:
+        column = pc.cast(column, pa.large_string())
+    elif pa.types.is_binary(kind) and column.nbytes > _TWO_GIBIBYTES:
+        column = pc.cast(column, pa.large_binary())
     elif pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         column = pc.cast(column, pa.float64(), safe=False)
     elif pa.types.is_integer(kind):
@@ -48,6 +50,13 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column
+
+
+def _pictures_of(structs: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    content = pc.struct_field(structs, "bytes")
+    if content.null_count < len(content) or structs.type.get_field_index("path") < 0:
+        return content
+    return pc.struct_field(structs, "path")
 
 
 def plain_series(series: pd.Series) -> pa.Array:

@@ -18,7 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.picture_headers import format_of, is_cut_off, is_rotated, size_of
+from autoflow.data.numbers import MISSING_TOKENS
+from autoflow.data.picture_headers import (
+    format_of,
+    gif_pixels,
+    is_cut_off,
+    is_readable_file,
+    is_rotated,
+    size_of,
+)
 
 MAX_PIXELS = 64_000_000
 """Larger pictures count as broken: a file of some kilobytes can decode to gigabytes."""
@@ -124,16 +132,15 @@ def holds_pictures(as_read: pa.Array) -> bool:
 def any_in(cells: Sequence[str], folder: Path) -> bool:
     """Tells whether one of some paths is a file in the folder."""
     root = os.path.realpath(folder)
-    return any(_located(cell, root) is not None for cell in cells)
+    return any(_located(cell.strip(), root) is not None for cell in cells)
 
 
 def _from_file(cell: str, root: str) -> Picture:
-    if not cell:
+    if cell in MISSING_TOKENS:
         return Picture()
     path = _located(cell, root)
     if path is None:
-        outside = os.path.isabs(cell) or os.path.lexists(os.path.join(root, cell))
-        return Picture(path=cell, problem="outside the folder of the pictures" if outside else "not found")
+        return Picture(path=cell, problem=_why_not(cell, root))
     try:
         return picture_of(Path(path).read_bytes(), path)
     except OSError as error:
@@ -145,13 +152,26 @@ def _located(cell: str, root: str) -> str | None:
     if "\0" in cell or os.path.isabs(cell):
         return None
     path = os.path.realpath(os.path.join(root, cell))
-    inside = path.startswith(root.rstrip(os.sep) + os.sep)
-    return path if inside and os.path.isfile(path) else None
+    return path if not _is_outside(path, root) and os.path.isfile(path) else None
+
+
+def _why_not(cell: str, root: str) -> str:
+    place = os.path.join(root, cell)
+    if os.path.isabs(cell) or ("\0" not in cell and _is_outside(os.path.realpath(place), root)):
+        return "outside the folder of the pictures"
+    return "no file" if os.path.lexists(place) else "not found"
+
+
+def _is_outside(path: str, root: str) -> bool:
+    return not path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _problem(content: bytes, height: int, width: int) -> str:
-    if not format_of(content):
+    kind = format_of(content)
+    if not kind:
         return "not a picture (JPEG, PNG, GIF, BMP and WebP are known)"
+    if max(height * width, gif_pixels(content) if kind == "gif" else 0) > MAX_PIXELS:
+        return f"larger than {MAX_PIXELS // 10**6} megapixels"
     if not height or not width or is_cut_off(content):
         return "cut off or damaged"
-    return f"larger than {MAX_PIXELS // 10**6} megapixels" if height * width > MAX_PIXELS else ""
+    return "" if is_readable_file(content) else "a bitmap with a palette or a moving WebP, which are not read"

@@ -21,10 +21,19 @@ FORMATS: dict[str, tuple[bytes, int, bytes]] = {
 }
 """How a file of each format but JPEG begins: its first bytes, and what stands at a further offset."""
 
-_STAND_ALONE = (0x01, *range(0xD0, 0xD9))
+GIF_START = 13
+"""Where the palette or the first block of a GIF stands."""
+GIF_IMAGE, GIF_EXTENSION = 0x2C, 0x21
+MAX_GIF_BLOCKS = 40_000
+"""Blocks of a GIF that are looked at, most of them of 255 bytes; it would take long to go through more."""
+TOO_MANY_PIXELS = 2**62
+"""What a GIF of more blocks counts as."""
+
+_NO_SEGMENT = (0x00, 0x01, 0xFF, *range(0xD0, 0xD9))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ROTATED = frozenset(range(2, 9))
-_TAIL = 4096
+_JPEG_END = b"\xff\xd9"
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 def format_of(content: bytes) -> str:
@@ -44,7 +53,7 @@ def size_of(content: bytes) -> tuple[int, int]:
         return _jpeg_size(content)
     if not kind:
         return 0, 0
-    return header_size(list(content[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0")), kind)
+    return header_size(_header(content), kind)
 
 
 def header_size(header: Sequence[Any], kind: str) -> tuple[Any, Any]:
@@ -69,15 +78,74 @@ def header_size(header: Sequence[Any], kind: str) -> tuple[Any, Any]:
     return _little(header[27:30]) + 1, _little(header[24:27]) + 1
 
 
-def is_cut_off(content: bytes) -> bool:
-    """Tells whether the end of the file is missing, where the format shows it."""
+def is_readable(header: Sequence[Any], kind: str) -> Any:
+    """Tells whether this variant of a format is read, a `bool` or a TensorFlow scalar.
+
+    Bitmaps are read that hold colours and not numbers of a palette, WebP that holds a single picture:
+    TensorFlow 2.21 takes the numbers for shades, and writes past its memory where a WebP moves.
+
+    Args:
+        header: as for `header_size`.
+        kind: a key of `FORMATS`.
+    """
+    if kind == "bmp":
+        bits = _little(header[28:30])
+        return (bits == 24) | (bits == 32)
+    return header[20] // 2 % 2 == 0 if kind == "webp extended" else True
+
+
+def is_readable_file(content: bytes) -> bool:
+    """Tells the same as `is_readable` of a file of a known format."""
     kind = format_of(content)
-    if kind == "jpeg":  # phones append videos, and a thumbnail before the scan has an end of its own
-        return b"\xff\xd9" not in content[_scan_start(content) :]
+    return kind == "jpeg" or bool(is_readable(_header(content), kind))
+
+
+def gif_pixels(content: bytes) -> int:
+    """Returns the pixels that decoding a GIF takes room for, by its header and all its frames.
+
+    Args:
+        content: the file, whole or not (GIF89a specification, W3C).
+    """
+    numbers = content + bytes(GIF_START)
+    last = len(numbers) - 1
+
+    def at(place: int, count: int = 1) -> int:
+        return sum(numbers[min(place + number, last)] * 256**number for number in range(count))
+
+    def palette(flags: int) -> int:
+        return 3 * 2 ** (flags % 8 + 1) if flags >= 128 else 0
+
+    width, height, total = at(6, 2), at(8, 2), 0
+    place, in_data = GIF_START + palette(at(10)), False
+    for _ in range(MAX_GIF_BLOCKS + 1):
+        code = at(place)
+        if in_data:
+            place, in_data = place + 1 + code, code > 0
+        elif code == GIF_IMAGE:
+            wide, high = at(place + 5, 2), at(place + 7, 2)
+            width, height, total = max(width, wide), max(height, high), total + wide * high
+            place, in_data = place + 11 + palette(at(place + 9)), True
+        elif code == GIF_EXTENSION:
+            place, in_data = place + 2, True
+        else:
+            return max(total, width * height)
+    return TOO_MANY_PIXELS
+
+
+def is_cut_off(content: bytes) -> bool:
+    """Tells whether the end of the file is missing, where the format shows it; more may follow the end."""
+    kind = format_of(content)
+    if kind == "jpeg":
+        return content.find(_JPEG_END, _jpeg_scan(content)) < 0
     if kind == "png":
-        return b"IEND" not in content[-_TAIL:]
+        return _PNG_END not in content
     if kind.startswith("webp"):
         return len(content) < _little(content[4:8]) + 8
+    if kind == "bmp":
+        height, width = size_of(content)
+        bits = _little(content[28:30])
+        last_row = _little(content[10:14]) + (height - 1) * (-(-width * bits // 32) * 4)
+        return len(content) < last_row + width * bits // 8
     return False
 
 
@@ -85,10 +153,10 @@ def is_rotated(content: bytes) -> bool:
     """Tells whether EXIF says that a JPEG should be shown turned or mirrored (tag 0x0112, CIPA DC-008)."""
     if not content.startswith(JPEG_START):
         return False
-    for marker, segment in _jpeg_segments(content):
-        if marker != 0xE1 or not segment.startswith(b"Exif\0\0"):
+    for marker, begin, end in _jpeg_segments(content):
+        if marker != 0xE1 or not content.startswith(b"Exif\0\0", begin):
             continue
-        body = segment[6:]
+        body = content[begin + 6 : end]
         number = _big if body[:2] == b"MM" else _little
         start = number(body[4:8])
         for entry in range(start + 2, start + 2 + 12 * number(body[start : start + 2]), 12):
@@ -97,36 +165,39 @@ def is_rotated(content: bytes) -> bool:
     return False
 
 
+def _header(content: bytes) -> list[int]:
+    return list(content[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0"))
+
+
 def _jpeg_size(content: bytes) -> tuple[int, int]:
     """Returns height and width from the first frame header (ITU T.81, B.2.2), zeros where there is none."""
-    for marker, segment in _jpeg_segments(content):
-        if marker in _FRAMES and len(segment) >= 5:
-            return _big(segment[1:3]), _big(segment[3:5])
+    for marker, begin, end in _jpeg_segments(content):
+        if marker in _FRAMES and end - begin >= 5:
+            return _big(content[begin + 1 : begin + 3]), _big(content[begin + 3 : begin + 5])
     return 0, 0
 
 
-def _scan_start(content: bytes) -> int:
-    """Returns where the pixels of a JPEG begin; its length where there are none."""
-    position = 2
-    for marker, segment in _jpeg_segments(content):
-        position = content.index(segment, position) + len(segment)
-        if marker == 0xDA:
-            return position
-    return len(content)
+def _jpeg_scan(content: bytes) -> int:
+    """Returns where the first scan begins; a thumbnail before it has an end of its own."""
+    return next((end for marker, _, end in _jpeg_segments(content) if marker == 0xDA), len(content))
 
 
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields the marker of each segment up to the first scan, and where its content begins and ends.
+
+    Bytes between segments are skipped, as libjpeg does, so that both see the same picture in a damaged file.
+    """
+    position = content.find(b"\xff", 2)
+    while position >= 0 and position + 4 <= len(content):
         marker = content[position + 1]
-        if marker in _STAND_ALONE or marker == 0xFF:
-            position += 1 if marker == 0xFF else 2
+        if marker in _NO_SEGMENT:
+            position = content.find(b"\xff", position + (1 if marker == 0xFF else 2))
             continue
         length = _big(content[position + 2 : position + 4])
-        yield marker, content[position + 4 : position + 2 + length]
+        yield marker, position + 4, position + 2 + length
         if marker == 0xDA or length < 2:
             return
-        position += 2 + length
+        position = content.find(b"\xff", position + 2 + length)
 
 
 def _big(numbers: Sequence[Any]) -> Any:

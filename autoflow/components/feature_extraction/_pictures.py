@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoflow.components.feature_extraction._gif_frames import gif_pixels
 from autoflow.data.images import MAX_PIXELS, picture_bytes
-from autoflow.data.picture_headers import FORMATS, HEADER_BYTES, JPEG_START, header_size
+from autoflow.data.picture_headers import FORMATS, HEADER_BYTES, JPEG_START, header_size, is_readable
 from autoflow.errors import MachineError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 256
 """Pictures that are in memory at a time while a table is prepared."""
-_KEPT_BYTES = 512 * 2**20
+KEPT_BYTES = 512 * 2**20
+"""Memory of a process for pictures that are decoded already."""
 _GREY = (0.299, 0.587, 0.114)
 
 
@@ -60,8 +62,8 @@ def pixels(values: np.ndarray, size: int, channels: int) -> np.ndarray:
 def pixels_graph(contents: tf.Tensor, size: int, channels: int) -> tf.Tensor:
     """Returns the same as `pixels`, `tf.uint8[B, size, size, channels]`, from encoded pictures `[B]`.
 
-    The aspect is not kept. Transparent parts are laid on white, more than eight bits a colour are cut to
-    eight, and of moving pictures the first one counts.
+    The aspect is not kept. Transparent parts are laid on white, those of a GIF on black; more than eight
+    bits a colour are cut to eight, and of a moving GIF the first picture counts.
     """
     import tensorflow as tf
 
@@ -77,25 +79,34 @@ def pixels_graph(contents: tf.Tensor, size: int, channels: int) -> tf.Tensor:
     return tf.ensure_shape(batch.get_single_element()[:-1], [None, size, size, channels])
 
 
-class _Kept:
-    """Decoded pictures by content, size and colours: folds and components ask for the same ones again."""
+class KeptGrids:
+    """Decoded pictures by content, size and colours: folds and components ask for the same ones again.
+
+    Args:
+        most_bytes: memory that they may take; the oldest go first.
+    """
 
     def __init__(self, most_bytes: int) -> None:
+        self.num_bytes = 0
         self._grids: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         self._most_bytes = most_bytes
-        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._grids)
 
     def get(self, key: tuple[str, int, int]) -> np.ndarray | None:
+        """Returns a grid, or None where it is not kept."""
         return self._grids.get(key)
 
     def put(self, key: tuple[str, int, int], grid: np.ndarray) -> None:
-        self._bytes += grid.nbytes - (self._grids[key].nbytes if key in self._grids else 0)
+        """Keeps a grid, and forgets the oldest ones where there is no room."""
+        self.num_bytes += grid.nbytes - (self._grids[key].nbytes if key in self._grids else 0)
         self._grids[key] = grid
-        while self._bytes > self._most_bytes:
-            self._bytes -= self._grids.popitem(last=False)[1].nbytes
+        while self.num_bytes > self._most_bytes:
+            self.num_bytes -= self._grids.popitem(last=False)[1].nbytes
 
 
-_kept = _Kept(_KEPT_BYTES)
+_kept = KeptGrids(KEPT_BYTES)
 
 
 @lru_cache(maxsize=8)
@@ -140,27 +151,43 @@ def _other(content: tf.Tensor) -> tf.Tensor:
         tf.cast(tf.io.decode_raw(tf.strings.substr(padded, 0, HEADER_BYTES), tf.uint8), tf.int64),
         num=HEADER_BYTES,
     )
-    areas = []
+    areas = {}
     for kind, (start, offset, more) in FORMATS.items():
         height, width = header_size(header, kind)
         begins = tf.equal(tf.strings.substr(padded, 0, len(start)), start)
         goes_on = tf.equal(tf.strings.substr(padded, offset, len(more)), more)
-        areas.append(tf.where(begins & goes_on, height * width, 0))
-    with tf.control_dependencies([_small_enough(tf.add_n(areas))]):
-        is_png = areas[list(FORMATS).index("png")] > 0
-    return tf.cond(is_png, lambda: _png_on_white(content), lambda: _plain(content))
+        areas[kind] = tf.where(begins & goes_on & is_readable(header, kind), height * width, 0)
+    in_frames = tf.cond(areas["gif"] > 0, lambda: gif_pixels(content), lambda: tf.constant(0, tf.int64))
+    area = tf.add_n(list(areas.values()))  # none of them, or one, is above zero
+    with tf.control_dependencies([_small_enough(area), _small_enough(tf.maximum(area, in_frames))]):
+        is_png = areas["png"] > 0
+        is_webp = tf.add_n([area for kind, area in areas.items() if kind.startswith("webp")]) > 0
+    return tf.cond(is_png, lambda: _png(content, header[24]), lambda: _plain(content, is_webp))
 
 
-def _plain(content: tf.Tensor) -> tf.Tensor:
+def _plain(content: tf.Tensor, is_webp: tf.Tensor) -> tf.Tensor:
+    """Decodes GIF, BMP and WebP; the fourth number of a bitmap's pixels means nothing."""
     import tensorflow as tf
 
-    return tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
+    # TensorFlow refuses a WebP whose channels are not as many as it is asked for
+    picture = tf.cast(tf.io.decode_image(content, channels=0, expand_animations=False), tf.float32)
+    picture = tf.ensure_shape(picture, [None, None, None])
+    see_through = is_webp & (tf.shape(picture)[2] == 4)
+    return tf.cond(see_through, lambda: _on_white(picture), lambda: picture[..., :3])
 
 
-def _png_on_white(content: tf.Tensor) -> tf.Tensor:
+def _png(content: tf.Tensor, depth: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     picture = tf.cast(tf.io.decode_png(content, channels=4), tf.float32)
+    # TensorFlow fills the opacity of a PNG that has none with 2**depth - 1, so 1 of 255 at one bit a pixel
+    filled = tf.cast(2 ** tf.minimum(depth, 8) - 1, tf.float32)
+    return tf.cond(
+        tf.reduce_all(picture[..., 3] == filled), lambda: picture[..., :3], lambda: _on_white(picture)
+    )
+
+
+def _on_white(picture: tf.Tensor) -> tf.Tensor:
     opacity = picture[..., 3:] / 255.0
     return picture[..., :3] * opacity + 255.0 * (1.0 - opacity)
 
@@ -168,4 +195,4 @@ def _png_on_white(content: tf.Tensor) -> tf.Tensor:
 def _small_enough(area: tf.Tensor) -> tf.Operation:
     import tensorflow as tf
 
-    return tf.debugging.assert_less_equal(area, tf.constant(MAX_PIXELS, tf.int64))
+    return tf.debugging.Assert((area > 0) & (area <= MAX_PIXELS), [area])
