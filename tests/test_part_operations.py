@@ -19,10 +19,9 @@ from autoflow.components.base import (
 )
 from autoflow.components.discovery import discover
 from autoflow.components.registry import Role, lookup, names
-from autoflow.data.schema import ColumnKind
 from autoflow.parts import OPERATIONS
 from autoflow.testing.declaration import draws
-from autoflow.testing.feature_extraction import GraphTables
+from autoflow.testing.feature_extraction import GraphTables, accepted_kinds
 from autoflow.testing.rows import training_values
 
 discover()
@@ -44,7 +43,7 @@ def _operations(function: Callable[..., object], *shapes: tuple[list[int | None]
 
 def _of_extractor(extractor: FeatureExtractor) -> set[str]:
     found: set[str] = set()
-    for kind in extractor.accepts - {ColumnKind.ROW}:
+    for kind in accepted_kinds(type(extractor)):
         values = training_values(kind)
         fitted, tables = extractor.fit(values, seed=0), GraphTables()
         dtype = "string" if values.dtype == object else "float64"

@@ -26,7 +26,7 @@ def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
     return extractor.fit(training_values(kind), seed=_SEED)
 
 
-def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
+def accepted_kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
     """Returns what it accepts; nothing where it needs something of the user's, such as a file of weights."""
     supported = any(component.supports(profile) for profile in profiles(component))
     return sorted(component.accepts) if supported else []
@@ -34,7 +34,7 @@ def _kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
 
 def _cases(component: type[FeatureExtractor]) -> Iterator[tuple[FittedExtractor, np.ndarray]]:
     """Yields the default and two random extractors, fitted, each with seen and strange rows."""
-    for kind in _kinds(component):
+    for kind in accepted_kinds(component):
         rows = np.concatenate([training_values(kind)[:20], strange_values(kind)])
         for extractor in (component(), *draws(component)[1:3]):
             yield _fitted(cast(FeatureExtractor, extractor), kind), rows
@@ -108,7 +108,7 @@ def prepares_finite_features_of_declared_widths(component: type[FeatureExtractor
 
 def fits_hard_columns(component: type[FeatureExtractor]) -> None:
     """Folds may hold all-missing columns, one row, or one column."""
-    for kind in _kinds(component):
+    for kind in accepted_kinds(component):
         values = training_values(kind)
         empty = np.full_like(values, missing_value(kind))
         for training in (empty, values[:1], values[1:2], values[:, :1], strange_values(kind)):
@@ -123,7 +123,7 @@ def fits_hard_columns(component: type[FeatureExtractor]) -> None:
 
 def is_deterministic(component: type[FeatureExtractor]) -> None:
     """The same seed and rows give the same features."""
-    for kind in _kinds(component):
+    for kind in accepted_kinds(component):
         values = training_values(kind)
         first, second = (component().fit(values, seed=_SEED).transform(values) for _ in range(2))
         expect_close(second, first, 0.0, "features of two fits")
@@ -131,7 +131,7 @@ def is_deterministic(component: type[FeatureExtractor]) -> None:
 
 def leaves_its_input_alone(component: type[FeatureExtractor]) -> None:
     """Values are shared by all trials."""
-    for kind in _kinds(component):
+    for kind in accepted_kinds(component):
         values = training_values(kind)
         before = values.copy()
         component().fit(values, seed=_SEED).transform(values)
@@ -149,7 +149,7 @@ def treats_rows_alone(component: type[FeatureExtractor]) -> None:
 
 def pickles_plainly(component: type[FeatureExtractor]) -> None:
     """Fitted extractors travel between processes."""
-    for kind in _kinds(component):
+    for kind in accepted_kinds(component):
         fitted, values = _fitted(component(), kind), training_values(kind)
         expect_close(
             pickled(fitted).transform(values), fitted.transform(values), 0.0, "features after pickling"

@@ -10,6 +10,7 @@ from autoflow.components.feature_extraction.pretrained_image import PretrainedIm
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.errors import MachineError, UsageError
 from autoflow.image_weights import image_weights
+from autoflow.parts import OPERATIONS
 from autoflow.search.portfolio import recipes
 from autoflow.testing.feature_extraction import GraphTables
 from autoflow.testing.pictures import strange_pictures, training_pictures
@@ -52,6 +53,10 @@ def test_its_features_are_the_same_in_training_and_in_serving(found):
         autograph=False,
         input_signature=[tf.TensorSpec([None, 1], tf.string)],
     )
+    graph = run.get_concrete_function().graph.as_graph_def()
+    library = {part.signature.name: part.node_def for part in graph.library.function}
+    used = {node.op for nodes in (graph.node, *library.values()) for node in nodes} - library.keys()
+    assert used <= OPERATIONS  # so that its model may be a part of another
     served = run(tf.constant([[value.read()] for value in values[:, 0]])).numpy()
     np.testing.assert_allclose(served, features, atol=1e-4)
 
