@@ -220,7 +220,7 @@ def test_the_content_tells_the_format(path):
         "a bitmap with a palette or a moving WebP, which are not read" if unread else ""
     )
     assert (picture.height, picture.width) == ((0, 0) if unread else (12, 16))
-    assert picture.remark == ("turned by its EXIF mark" if path.stem == "turned" else "")
+    assert picture.remark == ("turned by EXIF" if path.stem == "turned" else "")
 
 
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.*")), ids=lambda path: path.name)
@@ -336,9 +336,7 @@ def test_few_broken_pictures_are_counted(folder):
     (counted, turned) = warnings
     assert counted.startswith("column 'photo': 4 pictures count as missing: 1 empty; 1 not a picture")
     assert "1 cut off or damaged; 1 not found" in counted
-    assert turned.startswith(
-        "column 'photo': 1 pictures are turned by its EXIF mark, which training and serving"
-    )
+    assert turned.startswith("column 'photo': 1 picture is turned by EXIF, which training and serving")
     assert [bool(picture.digest) for picture in dataset.raw["photo"]] == [False] * 4 + [True] * 16
 
 
