@@ -24,7 +24,7 @@ from c_probe import run_probe
 
 FORMATS = Path(__file__).parents[1] / "data" / "pictures"
 NUM_ROWS, NUM_NEW = 90, 30
-FIT = ("--label", "good", "--time-budget", "90s", "--workers", 1)
+FIT = ("--label", "good", "--time-budget", "2m", "--workers", 1)
 
 
 def picture(bright: bool, generator: np.random.Generator) -> np.ndarray:
