@@ -145,11 +145,13 @@ def picture_remarks(column: str, values: Sequence[Picture] | np.ndarray) -> tupl
     """
     troubled = [value for value in values if value.problem]
     remarks = Counter(value.remark for value in values if value.remark)
-    missing = f"column {column!r}: {len(troubled):,} pictures count as missing: {_counted_problems(troubled)}"
+    counting = "picture counts" if len(troubled) == 1 else "pictures count"
+    missing = f"column {column!r}: {len(troubled):,} {counting} as missing: {_counted_problems(troubled)}"
     return (
         *([missing] if troubled else []),
         *(
-            f"column {column!r}: {count:,} pictures are {remark}, which training and serving ignore alike"
+            f"column {column!r}: {count:,} {'picture is' if count == 1 else 'pictures are'} {remark}, which "
+            "training and serving ignore alike"
             for remark, count in remarks.items()
         ),
     )

@@ -79,7 +79,7 @@ def picture_of(content: bytes, path: str = "") -> Picture:
     problem = _problem(content, height, width)
     if problem:
         return Picture(path=path, problem=problem)
-    remark = "turned by its EXIF mark" if is_rotated(content) else ""
+    remark = "turned by EXIF" if is_rotated(content) else ""
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     return Picture(digest, path, b"" if path else content, height, width, remark=remark)
 

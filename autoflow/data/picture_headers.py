@@ -193,9 +193,9 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
         if marker in _NO_SEGMENT:
             position = content.find(b"\xff", position + (1 if marker == 0xFF else 2))
             continue
-        length = _big(content[position + 2 : position + 4])
+        length = max(2, _big(content[position + 2 : position + 4]))
         yield marker, position + 4, position + 2 + length
-        if marker == 0xDA or length < 2:
+        if marker == 0xDA:
             return
         position = content.find(b"\xff", position + 2 + length)
 

@@ -227,7 +227,8 @@ def _manifest_examples(
 
 def _json_value(value: object) -> float | str | dict[str, str] | None:
     if isinstance(value, Picture):
-        return {"b64": b64encode(value.read()).decode()}
+        content = value.read()
+        return {"b64": b64encode(content).decode()} if content else None
     if isinstance(value, str):
         return value or None
     number = float(value)  # type: ignore[arg-type]

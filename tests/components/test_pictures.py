@@ -20,7 +20,7 @@ from autoflow.errors import MachineError
 from autoflow.testing.pictures import bmp, drawn_pixels, png
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from test_images import BOMBS, PICTURES, gif, stated
+from picture_files import BOMBS, PICTURES, gif, stated
 
 FILES = sorted(path for path in PICTURES.iterdir() if path.suffix != ".md")
 UNREAD = {"palette.bmp", "moving.webp"}

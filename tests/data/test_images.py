@@ -2,13 +2,13 @@
 
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from picture_files import BOMBS, PICTURES, gif, stated
 from pyarrow import parquet
 
 from autoflow.data import arrow
@@ -19,7 +19,6 @@ from autoflow.errors import DataError
 from autoflow.serving.rows import open_table, raw_rows
 from autoflow.testing.pictures import bmp, drawn_pixels, png
 
-PICTURES = Path(__file__).parent / "pictures"
 NUM_ROWS = 20
 
 
@@ -183,32 +182,6 @@ def test_a_picture_that_goes_away_is_missing(folder):
 # --- what is a picture -------------------------------------------------------------------------------
 
 
-def riff(name: bytes, body: bytes) -> bytes:
-    chunk = b"WEBP" + name + struct.pack("<I", len(body)) + body
-    return b"RIFF" + struct.pack("<I", len(chunk)) + chunk
-
-
-def stated(kind: str, width: int, height: int) -> bytes:
-    """Returns the beginning of a file of that size, and as much more as makes it look whole."""
-    if kind == "jpeg":
-        frame_header = struct.pack(">HBHHBBBB", 11, 8, height, width, 1, 1, 0x11, 0)
-        return b"\xff\xd8\xff\xc0" + frame_header + b"\xff\xda\0\x08\x01\x01\0\0?\0\0\xff\xd9"
-    if kind == "png":
-        header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        end = b"\0\0\0\0IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
-        return b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)) + end
-    if kind == "gif":
-        return b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0) + b";"
-    if kind == "bmp":
-        return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, *[0] * 6)
-    if kind == "webp lossy":
-        return riff(b"VP8 ", b"\x30\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height) + b"\0" * 20)
-    if kind == "webp lossless":
-        return riff(b"VP8L", b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + b"\0" * 20)
-    sides = b"".join(struct.pack("<I", side - 1)[:3] for side in (width, height))
-    return riff(b"VP8X", b"\0\0\0\0" + sides + b"\0" * 20)
-
-
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.*")), ids=lambda path: path.name)
 def test_the_content_tells_the_format(path):
     if path.suffix == ".md":
@@ -220,7 +193,7 @@ def test_the_content_tells_the_format(path):
         "a bitmap with a palette or a moving WebP, which are not read" if unread else ""
     )
     assert (picture.height, picture.width) == ((0, 0) if unread else (12, 16))
-    assert picture.remark == ("turned by its EXIF mark" if path.stem == "turned" else "")
+    assert picture.remark == ("turned by EXIF" if path.stem == "turned" else "")
 
 
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.*")), ids=lambda path: path.name)
@@ -273,26 +246,12 @@ def test_what_is_no_picture(content, problem, tmp_path):
     assert picture_of(content).problem == found.problem
 
 
-BOMBS = ["jpeg", "png", "gif", "bmp", "webp lossy", "webp lossless", "webp extended"]
-
-
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_is_told_by_its_header(kind):
     content = stated(kind, 9000, 9000)
     assert len(content) < 100
     assert picture_of(content).problem == "larger than 64 megapixels"
     assert "larger" not in picture_of(stated(kind, 8000, 8000)).problem
-
-
-def gif(screen: tuple[int, int], *frames: tuple[int, int]) -> bytes:
-    """Returns a GIF whose frames, between comments and with palettes of their own, hold hardly a pixel."""
-    parts = [b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80, 0, 0) + b"\0" * 6]
-    for width, height in frames:
-        parts.append(b"\x21\xfe\x02hi\x01,\0")
-        parts.append(
-            b"," + struct.pack("<HHHHB", 0, 0, width, height, 0x81) + b"\0" * 12 + b"\x02\x02\x4c\x01\0"
-        )
-    return b"".join(parts) + b";"
 
 
 @pytest.mark.parametrize(
@@ -336,9 +295,7 @@ def test_few_broken_pictures_are_counted(folder):
     (counted, turned) = warnings
     assert counted.startswith("column 'photo': 4 pictures count as missing: 1 empty; 1 not a picture")
     assert "1 cut off or damaged; 1 not found" in counted
-    assert turned.startswith(
-        "column 'photo': 1 pictures are turned by its EXIF mark, which training and serving"
-    )
+    assert turned.startswith("column 'photo': 1 picture is turned by EXIF, which training and serving")
     assert [bool(picture.digest) for picture in dataset.raw["photo"]] == [False] * 4 + [True] * 16
 
 

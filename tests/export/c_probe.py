@@ -61,7 +61,8 @@ def run_probe(version_folder: Path, rows: Mapping[str, np.ndarray]) -> Answer:
 
     Args:
         version_folder: exported model.
-        rows: by raw header, `float64[n]` with NaN or `object[n]` of str with "" where missing.
+        rows: by raw header, `float64[n]` with NaN or `object[n]` of str with "" where missing, of bytes for
+            pictures.
     """
     with tempfile.TemporaryDirectory() as scratch:
         request, answer = Path(scratch, "rows"), Path(scratch, "answer")
@@ -113,8 +114,8 @@ def _encoded(rows: Mapping[str, np.ndarray]) -> bytes:
     return b"".join(parts)
 
 
-def _string(text: str) -> bytes:
-    encoded = text.encode()
+def _string(text: str | bytes) -> bytes:
+    encoded = text if isinstance(text, bytes) else text.encode()
     return struct.pack("=i", len(encoded)) + encoded
 
 
