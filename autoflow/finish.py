@@ -363,5 +363,6 @@ def _small_rows(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
         return _spread(dataset, num_rows)
     rows = _spread(dataset, _LOOKED_AT)
     sizes = np.sum([[len(picture.read()) for picture in rows[name]] for name in images], axis=0)
-    chosen = np.sort(np.argsort(sizes, kind="stable")[:num_rows])
+    by_size = np.argsort(np.where(sizes, sizes, np.inf), kind="stable")  # missing pictures show nothing
+    chosen = np.sort(by_size[:num_rows])
     return {name: values[chosen] for name, values in rows.items()}

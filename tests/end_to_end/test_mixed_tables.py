@@ -231,10 +231,11 @@ def test_rows_alone_and_in_a_batch_agree(model, fresh):
 
 
 def test_its_embedding_is_a_part_of_the_next_model(run, fresh, tmp_path):
-    folder, _, home = run
+    folder, *_ = run
     table, pictures = fresh
+    mixed_rows(60, 2, tmp_path / "photos").to_csv(tmp_path / "other.csv", index=False)
     options = ("--max-trials", 2, "--embedding", folder / "model/1", "--output", tmp_path / "next")
-    assert_plain(autoflow("fit", home / "train.csv", *FIT, *options), 0)
+    assert_plain(autoflow("fit", tmp_path / "other.csv", *FIT, *options), 0)
     model = package.load(tmp_path / "next")
     assert "saved_model_embedding" in json.dumps([dict(r.spec) for r in model.manifest.details.recipes])
     rows = raw_rows(model, table, pictures)
@@ -243,3 +244,11 @@ def test_its_embedding_is_a_part_of_the_next_model(run, fresh, tmp_path):
     assert np.abs(answer.probabilities(model.manifest.schema.classes) - expected).max() < 1e-5
     scores = model.evaluate(table, image_folder=pictures).to_json()
     assert scores["accuracy"] > 0.7
+
+
+def test_a_model_of_the_same_rows_is_no_part(run, tmp_path):
+    folder, _, home = run
+    options = ("--embedding", folder / "model/1", "--output", tmp_path / "next")
+    done = autoflow("fit", home / "train.csv", *FIT, *options)
+    assert_plain(done, 4)
+    assert "fitted on this very table" in done.stderr
