@@ -2,7 +2,8 @@
 
 The file names components, this code does not: entries whose components are missing or do not support the
 data fall back or are left out, and every registered component that the file does not mention gets a trial
-of its own afterwards, so that a third-party component is searched without being listed anywhere.
+of its own afterwards, so that a third-party component is searched without being listed anywhere. Those
+under `sampled_only` are costly and seldom the best: only the sampler draws them.
 """
 
 from __future__ import annotations
@@ -113,6 +114,7 @@ def _unlisted(
         for extractors in [*sets.values(), *(entry.get("replace", {}) for entry in entries)]
         for name in extractors.values()
     }
+    mentioned |= set(portfolio["sampled_only"])
     for extractor in sorted(set(names(Role.FEATURE_EXTRACTION)) - mentioned):
         yield from _with_extractor(extractor, entries, sets, profile, plans)
 
