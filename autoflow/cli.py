@@ -258,8 +258,8 @@ def components(
 
     console = Console(highlight=False)
     for entry in catalogue(role, tuple(ComponentFile.read(path) for path in files or [])):
-        accepts = f" of {', '.join(entry.accepts)} columns" if entry.accepts else ""
-        console.print(f"\n[bold]{escape(entry.name)}[/bold]  {entry.role}{accepts}")
+        reads = f" of {entry.reads}" if entry.reads else ""
+        console.print(f"\n[bold]{escape(entry.name)}[/bold]  {entry.role}{reads}")
         console.print(f"  {escape(entry.summary)}", soft_wrap=True)
         for parameter in entry.hyperparameters:
             console.print(f"    {escape(parameter)}", soft_wrap=True)

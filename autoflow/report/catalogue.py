@@ -24,14 +24,14 @@ class CatalogueEntry:
     Args:
         name: public name.
         role: what it does in a pipeline.
-        accepts: column kinds, for feature extractors.
+        reads: what a feature extractor takes, in plain words; empty for other roles.
         summary: first line of its docstring.
         hyperparameters: one text each: name, range, default.
     """
 
     name: str
     role: Role
-    accepts: tuple[str, ...]
+    reads: str
     summary: str
     hyperparameters: tuple[str, ...]
 
@@ -60,10 +60,9 @@ def catalogue(role: str | None = None, files: tuple[ComponentFile, ...] = ()) ->
 
 def _entry(role: Role, name: str, component: type[Component]) -> CatalogueEntry:
     kinds = sorted(component.accepts) if issubclass(component, FeatureExtractor) else []
+    reads = "whole rows" if ColumnKind.ROW in kinds else f"{', '.join(kinds)} columns" if kinds else ""
     summary = (inspect.getdoc(component) or "").split("\n", 1)[0]
-    return CatalogueEntry(
-        name, role, tuple(kind.value for kind in kinds), summary, tuple(_hyperparameters(component, kinds))
-    )
+    return CatalogueEntry(name, role, reads, summary, tuple(_hyperparameters(component, kinds)))
 
 
 def _hyperparameters(component: type[Component], kinds: list[ColumnKind]) -> Iterator[str]:
