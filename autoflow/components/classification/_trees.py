@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoflow.components.classification._category_sets import CategorySets
+from autoflow.components.classification._category_sets import NO_SET, CategorySets
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,8 +37,8 @@ class Forest:
         values: `float32[leaves, width]`.
         turns: the trees take turns in feeding this many groups of outputs (classes of a booster).
         depth: longest way from a root to a leaf.
-        sets: of categories; None where no tree splits by them, which saves a third of the steps' work.
-        set_number: `int32[nodes]` which of the sets a node looks at, 0 for none.
+        sets: of categories; None where no tree splits by them, which saves half of a step's work.
+        set_start: `int32[nodes]` which of the sets a node looks at, `NO_SET` for none.
     """
 
     feature: np.ndarray
@@ -50,7 +50,7 @@ class Forest:
     turns: int
     depth: int
     sets: CategorySets | None
-    set_number: np.ndarray
+    set_start: np.ndarray
 
     @classmethod
     def build(
@@ -104,11 +104,10 @@ class Forest:
         thresholds = np.full(num_nodes, np.inf, np.float32)
         by_set = np.full(len(tree), -1) if set_of_split is None else set_of_split
         thresholds[node_of_split] = np.where(by_set < 0, round_down(threshold), np.float32(np.inf))
-        set_number = np.zeros(num_nodes, np.int32)
-        set_number[node_of_split] = by_set + 1
-        known = None
+        set_start, known = np.full(num_nodes, NO_SET, np.int32), None
         if sets is not None and len(sets):
             known = CategorySets.build(sets, np.unique(feature[by_set >= 0]))
+            set_start[node_of_split] = known.starts(by_set)
         child = np.arange(num_nodes, dtype=np.int32)
         child[node_of_split] = children
         roots = first_node.astype(np.int32)
@@ -122,7 +121,7 @@ class Forest:
             turns,
             _depth(roots, child),
             known,
-            set_number,
+            set_start,
         )
 
     def sums(self, features: np.ndarray) -> np.ndarray:
@@ -150,7 +149,7 @@ class Forest:
             value = flat[self.feature[node] + first]
             beyond = value > self.threshold[node]
             if self.sets is not None:
-                beyond = beyond | (self.sets.outside(self.set_number[node], value) > 0)
+                beyond = beyond | self.sets.outside(self.set_start[node], value)
             node = self.child[node] + beyond
         values = self.values[self.leaf[node]]
         width = self.values.shape[1]
@@ -172,15 +171,16 @@ class Forest:
         first = tf.range(rows) * columns
         # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
         parts = [self.feature, self.child, self.threshold.view(np.int32)]
-        table = tf.constant(np.stack(parts if sets is None else [*parts, self.set_number], axis=1))
+        table = tf.constant(np.stack(parts if sets is None else [*parts, self.set_start], axis=1))
         node = tf.tile(tf.constant(self.roots)[:, None], [1, rows])
         # unrolled: a while loop costs more than the gathers of one row
         for _ in range(self.depth):
-            feature, child, threshold, *number = tf.unstack(tf.gather(table, node), axis=-1)
+            feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)
             value = tf.gather(flat, feature + first)
-            beyond = tf.cast(value > tf.bitcast(threshold, tf.float32), tf.int32)
-            # a threshold or a set decides, never both
-            node = child + (beyond if sets is None else beyond + sets.outside_graph(number[0], value))
+            beyond = value > tf.bitcast(threshold, tf.float32)
+            if sets is not None:
+                beyond = beyond | sets.outside_graph(start[0], value)
+            node = child + tf.cast(beyond, tf.int32)
         values = tf.gather(tf.constant(self.values), tf.gather(tf.constant(self.leaf), node))
         width = self.values.shape[1]
         groups = len(self.roots) // self.turns

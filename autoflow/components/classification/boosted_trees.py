@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _MAX_CLASSES = 200
-_MAX_CODES = 1000
-"""Every split by a set costs a bit a code in the exported graph."""
+_MAX_CODES = 500
+"""Every split by a set costs a byte a code in the exported graph."""
 
 _ROWS_PER_CODE = 10
 """Columns with fewer rows a code are split by thresholds: sets of rare categories learn the noise."""
