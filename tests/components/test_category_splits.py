@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,15 @@ from autoflow.components.classification._category_sets import CategorySets
 from autoflow.components.classification._classes import log_loss
 from autoflow.components.classification._tree_readers import read_lightgbm
 from autoflow.components.classification._trees import Forest
-from autoflow.components.classification.boosted_trees import BoostedTrees
+from autoflow.components.classification.boosted_trees import BoostedTrees, FittedBoostedTrees
+from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.ordinal_codes import OrdinalCodes
 from autoflow.components.feature_extraction.raw_numbers import RawNumbers
-from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
-from autoflow.pipeline.assembly import categorical_columns
+from autoflow.data.dataset import Dataset
+from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
+from autoflow.pipeline.assembly import categorical_columns, fit_pipeline
+from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.pipeline.spec import Node, PipelineSpec
 
 
 def mixed_rows(num: int, num_classes: int, *, seed: int = 0) -> LabelledFeatures:
@@ -177,3 +182,32 @@ def test_the_places_of_codes_are_counted_over_all_nodes() -> None:
     assert categorical_columns([numbers, codes]) == (width, width + 1)
     assert categorical_columns([codes, numbers]) == (0, 1)
     assert categorical_columns([numbers]) == ()
+
+
+def test_a_pipeline_tells_trees_its_codes_and_serves_their_sets(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 20, 1000)
+    columns = (
+        Column("x", ColumnKind.NUMERIC, RawType.FLOAT32, reason="test"),
+        Column("code", ColumnKind.CATEGORICAL, RawType.STRING, reason="test"),
+    )
+    texts = np.array([f"c{code}" for code in codes], dtype=object)
+    raw = {"x": random.normal(size=1000).astype(np.float32).astype(float), "code": texts}
+    data = Dataset("test", Schema(columns, "y", ("no", "yes")), raw, (codes % 2).astype(np.int32))
+    nodes = (Node("numeric", ("x",), RawNumbers()), Node("categorical", ("code",), OrdinalCodes()))
+    spec = PipelineSpec(nodes, PlainConcat(), BoostedTrees(column_share=1.0))
+    context = FitContext(2, iterations=20)
+    fold = FoldData("test/all", data, None)
+    pipeline = fit_pipeline(spec, fold, PreparedCache(tmp_path), context, preparation_seed=0).pipeline
+    assert isinstance(pipeline.model, FittedBoostedTrees)
+    assert pipeline.model.forest.sets is not None
+    strange = np.array(["", "unseen", "c3", "c4"], dtype=object)
+    asked = {"x": np.zeros(4), "code": strange}
+    expected = pipeline.predict_probabilities(asked)
+    assert expected[2].argmax() == 1
+    assert expected[3].argmax() == 0
+    tensors = {"x": tf.zeros(4), "code": tf.constant(strange.tolist())}
+    served, _ = tf.function(pipeline.module(), autograph=False)(tensors)
+    np.testing.assert_allclose(served.numpy(), expected, atol=1e-5)
