@@ -69,8 +69,9 @@ def _of_classifier(classifier: Classifier) -> set[str]:
     found: set[str] = set()
     for num_classes, num_present in ((2, 2), (4, 3)):
         labels = random.integers(0, num_present, 120).astype(np.int32)
+        features[:, 5] = labels + 1
         fitted = classifier.fit(
-            LabelledFeatures(features, labels), None, FitContext(num_classes, iterations=3)
+            LabelledFeatures(features, labels, (5,)), None, FitContext(num_classes, iterations=3)
         )
         found |= _operations(fitted.graph, ([None, 6], "float32"))
     return found

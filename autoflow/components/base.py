@@ -109,6 +109,14 @@ class FittedExtractor(ABC):
     def widths(self) -> tuple[int, ...]:
         """Number of prepared features that each source column yields; their sum is the output width."""
 
+    @property
+    def categorical(self) -> bool:
+        """Whether its features are codes of categories: whole numbers from 0 on, in an order without meaning.
+
+        Missing values and unseen categories have codes, too. Classifiers may use sets of codes then.
+        """
+        return False
+
     @abstractmethod
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` or `uint8` where trainable).
@@ -232,10 +240,17 @@ class FitContext:
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Rows for a classifier: features `float32[n, d]` and labels `int32[n]`."""
+    """Rows for a classifier.
+
+    Args:
+        features: `float32[n, d]`.
+        labels: `int32[n]`.
+        categorical: the columns of `features`, rising, that are codes of categories, whole numbers from 0 on.
+    """
 
     features: np.ndarray
     labels: np.ndarray
+    categorical: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

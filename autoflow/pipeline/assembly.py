@@ -117,9 +117,10 @@ def fit_pipeline(
             context,
         )
     elif isinstance(spec.classifier, MatrixClassifier):
+        codes = categorical_columns(extractors)
         model = spec.classifier.fit(
-            LabelledFeatures(_merge(train), data.train.labels),
-            LabelledFeatures(_merge(validation), data.validation.labels)
+            LabelledFeatures(_merge(train), data.train.labels, codes),
+            LabelledFeatures(_merge(validation), data.validation.labels, codes)
             if data.validation is not None
             else None,
             context,
@@ -142,6 +143,12 @@ def _check_memory(nodes: Sequence[PreparedNode], context: FitContext) -> None:
             f"its features need about {needed / 2**30:.1f} GiB of memory, of which "
             f"{context.memory_bytes / 2**30:.1f} GiB are free for a trial"
         )
+
+
+def categorical_columns(extractors: Sequence[FittedExtractor]) -> tuple[int, ...]:
+    """Returns the places, among the merged features, of those that are codes of categories."""
+    flags = [extractor.categorical for extractor in extractors for _ in range(sum(extractor.widths))]
+    return tuple(place for place, is_code in enumerate(flags) if is_code)
 
 
 def _merge(blocks: list[np.ndarray]) -> np.ndarray:

@@ -24,7 +24,7 @@ _SEED = 4
 
 def _without(rows: LabelledFeatures, label: int) -> LabelledFeatures:
     kept = rows.labels != label
-    return LabelledFeatures(rows.features[kept], rows.labels[kept])
+    return LabelledFeatures(rows.features[kept], rows.labels[kept], rows.categorical)
 
 
 @cache

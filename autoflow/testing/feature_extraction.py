@@ -104,6 +104,9 @@ def prepares_finite_features_of_declared_widths(component: type[FeatureExtractor
         expect(features.shape == shape, f"features of shape {shape}", features.shape)
         expect(features.dtype in types, f"features of type {np.dtype(types[0])}", features.dtype)
         expect_finite(features, "features")
+        if fitted.categorical:
+            codes = bool(((features >= 0) & (features == np.round(features))).all())
+            expect(codes, "codes of categories that are whole numbers from 0 on", features.min())
 
 
 def fits_hard_columns(component: type[FeatureExtractor]) -> None:

@@ -138,13 +138,13 @@ def test_ordinal_codes_sort_numbers_by_size() -> None:
     codes = fitted.transform(column(*names)).ravel()
     ordered = [name for _, name in sorted(zip(codes.tolist(), names, strict=True))]
     assert ordered == ["-3", "1st", "2 rooms", "3.5", "10 rooms", "20", "Alpha", "beta"]
-    assert fitted.transform(column("", "unseen")).ravel().tolist() == [-1.0, float(len(names))]
+    assert fitted.transform(column("", "unseen")).ravel().tolist() == [0.0, float(len(names)) + 1]
 
 
 def test_ordinal_codes_by_frequency_begin_with_the_commonest() -> None:
     values = column("x", "y", "y", "y", "z", "z")
     codes = OrdinalCodes(order="frequency").fit(values, seed=0).transform(column("y", "z", "x"))
-    assert codes.ravel().tolist() == [0.0, 1.0, 2.0]
+    assert codes.ravel().tolist() == [1.0, 2.0, 3.0]
 
 
 def test_frequency_rises_with_the_count() -> None:

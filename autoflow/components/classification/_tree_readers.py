@@ -1,7 +1,7 @@
 """Reads fitted LightGBM and scikit-learn ensembles into `Forest` arrays.
 
 LightGBM's text format is parsed in a few joined passes, as its own dumps take seconds for thousands of
-trees. Categorical and linear trees are never trained here and not read.
+trees. Linear trees are never trained here and not read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from autoflow.components.classification._trees import Forest
 
 _ZERO = np.float32(1e-35)
 """LightGBM reads smaller magnitudes as 0, which its threshold just below 0 sends right."""
+
+_CATEGORICAL = 1
+"""Bit of a decision type: the split is by a set of categories."""
 
 if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier
@@ -31,6 +34,14 @@ def read_lightgbm(model: str, *, turns: int) -> Forest:
     values = _numbers(trees, "leaf_value", np.float64)
     threshold = _numbers(trees, "threshold", np.float64)
     below = float(np.nextafter(-_ZERO, np.float32(-np.inf)))
+    decision = _numbers(trees, "decision_type", np.int64)
+    by_set = (decision & _CATEGORICAL) > 0
+    # of a split by categories, the threshold is the number of its set in the tree
+    first_set = np.cumsum([0] + [int(tree["num_cat"]) for tree in trees])[:-1]
+    tree_of_split = np.repeat(np.arange(len(trees)), [int(tree["num_leaves"]) - 1 for tree in trees])
+    set_of_split = np.where(
+        by_set, np.where(by_set, threshold, 0).astype(np.int64) + first_set[tree_of_split], -1
+    )
     threshold = np.where((threshold < 0) & (threshold >= -_ZERO), below, threshold)
     return Forest.build(
         splits=np.array([int(tree["num_leaves"]) - 1 for tree in trees]),
@@ -40,7 +51,23 @@ def read_lightgbm(model: str, *, turns: int) -> Forest:
         right=_numbers(trees, "right_child", np.int64),
         values=values[:, None],
         turns=turns,
+        set_of_split=set_of_split,
+        sets=_category_sets([tree for tree in trees if int(tree["num_cat"])]),
     )
+
+
+def _category_sets(trees: Sequence[dict[str, str]]) -> np.ndarray | None:
+    """Returns `bool[sets, codes]` of trees that have sets, which LightGBM writes as words of 32 bits."""
+    if not trees:
+        return None
+    boundaries = [np.array(tree["cat_boundaries"].split(), np.int64) for tree in trees]
+    lengths = np.concatenate([np.diff(each) for each in boundaries])
+    words = np.array(" ".join(tree["cat_threshold"] for tree in trees).split(), np.uint32)
+    number = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(len(words)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    padded = np.zeros((len(lengths), lengths.max()), "<u4")
+    padded[number, place] = words
+    return np.unpackbits(padded.view(np.uint8), axis=1, bitorder="little").astype(bool)
 
 
 def read_sklearn(

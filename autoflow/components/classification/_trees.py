@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoflow.components.classification._category_sets import NO_SET, CategorySets
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -20,9 +22,11 @@ _CHUNK = 1 << 17
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """Binary trees whose rows go right where `feature > threshold`; NaN is read as 0.
+    """Binary trees whose rows go right where `feature > threshold` or where a category is outside of a set.
 
-    A leaf points at itself with an infinite threshold, so walking on from it changes nothing.
+    A leaf points at itself with an infinite threshold, so walking on from it changes nothing. So do splits by
+    sets have an infinite threshold, and other nodes a set outside of which nothing is. NaN is read as 0, and
+    among codes of categories as outside of all sets.
 
     Args:
         feature: `int32[nodes]` column that a node looks at.
@@ -33,6 +37,8 @@ class Forest:
         values: `float32[leaves, width]`.
         turns: the trees take turns in feeding this many groups of outputs (classes of a booster).
         depth: longest way from a root to a leaf.
+        sets: of categories; None where no tree splits by them, which saves half of a step's work.
+        set_start: `int32[nodes]` which of the sets a node looks at, `NO_SET` for none.
     """
 
     feature: np.ndarray
@@ -43,6 +49,8 @@ class Forest:
     values: np.ndarray
     turns: int
     depth: int
+    sets: CategorySets | None
+    set_start: np.ndarray
 
     @classmethod
     def build(
@@ -55,6 +63,8 @@ class Forest:
         right: np.ndarray,
         values: np.ndarray,
         turns: int = 1,
+        set_of_split: np.ndarray | None = None,
+        sets: np.ndarray | None = None,
     ) -> Forest:
         """Returns the forest of trees given one after the other, with M inner nodes in all.
 
@@ -66,6 +76,9 @@ class Forest:
             right: likewise.
             values: `float[M + trees, width]` leaf by leaf, tree by tree.
             turns: see the class.
+            set_of_split: `int[M]` row of `sets`, or -1 where the threshold decides; rows with a code in the
+                set go left.
+            sets: `bool[sets, codes]`.
         """
         splits = splits.astype(np.int64)
         first_split = np.cumsum(splits) - splits
@@ -89,12 +102,26 @@ class Forest:
         features = np.zeros(num_nodes, np.int32)
         features[node_of_split] = feature
         thresholds = np.full(num_nodes, np.inf, np.float32)
-        thresholds[node_of_split] = round_down(threshold)
+        by_set = np.full(len(tree), -1) if set_of_split is None else set_of_split
+        thresholds[node_of_split] = np.where(by_set < 0, round_down(threshold), np.float32(np.inf))
+        set_start, known = np.full(num_nodes, NO_SET, np.int32), None
+        if sets is not None and len(sets):
+            known = CategorySets.build(sets, np.unique(feature[by_set >= 0]))
+            set_start[node_of_split] = known.starts(by_set)
         child = np.arange(num_nodes, dtype=np.int32)
         child[node_of_split] = children
         roots = first_node.astype(np.int32)
         return cls(
-            features, thresholds, child, leaf, roots, values.astype(np.float32), turns, _depth(roots, child)
+            features,
+            thresholds,
+            child,
+            leaf,
+            roots,
+            values.astype(np.float32),
+            turns,
+            _depth(roots, child),
+            known,
+            set_start,
         )
 
     def sums(self, features: np.ndarray) -> np.ndarray:
@@ -111,12 +138,18 @@ class Forest:
 
     def _sums(self, features: np.ndarray) -> np.ndarray:
         rows, columns = features.shape
-        flat = np.nan_to_num(features.astype(np.float32, copy=False), nan=0.0, posinf=np.inf, neginf=-np.inf)
-        flat = flat.ravel()
+        features = features.astype(np.float32, copy=False)
+        if self.sets is None:
+            flat = np.nan_to_num(features, nan=0.0, posinf=np.inf, neginf=-np.inf).ravel()
+        else:
+            flat = self.sets.filled(features).ravel()
         first = np.arange(rows, dtype=np.int32) * np.int32(columns)
         node = np.repeat(self.roots[:, None], rows, axis=1)
         for _ in range(self.depth):
-            beyond = flat[self.feature[node] + first] > self.threshold[node]
+            value = flat[self.feature[node] + first]
+            beyond = value > self.threshold[node]
+            if self.sets is not None:
+                beyond = beyond | self.sets.outside(self.set_start[node], value)
             node = self.child[node] + beyond
         values = self.values[self.leaf[node]]
         width = self.values.shape[1]
@@ -130,15 +163,23 @@ class Forest:
         import tensorflow as tf
 
         rows, columns = tf.shape(features)[0], tf.shape(features)[1]
-        flat = tf.reshape(tf.where(tf.math.is_nan(features), tf.zeros_like(features), features), [-1])
+        sets = self.sets
+        if sets is None:
+            flat = tf.reshape(tf.where(tf.math.is_nan(features), tf.zeros_like(features), features), [-1])
+        else:
+            flat = tf.reshape(sets.filled_graph(features), [-1])
         first = tf.range(rows) * columns
-        # TensorFlow's gather costs the same for one number and for three: one table, one look-up a step
-        table = tf.constant(np.stack([self.feature, self.child, self.threshold.view(np.int32)], axis=1))
+        # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
+        parts = [self.feature, self.child, self.threshold.view(np.int32)]
+        table = tf.constant(np.stack(parts if sets is None else [*parts, self.set_start], axis=1))
         node = tf.tile(tf.constant(self.roots)[:, None], [1, rows])
         # unrolled: a while loop costs more than the gathers of one row
         for _ in range(self.depth):
-            feature, child, threshold = tf.unstack(tf.gather(table, node), axis=-1)
-            beyond = tf.gather(flat, feature + first) > tf.bitcast(threshold, tf.float32)
+            feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)
+            value = tf.gather(flat, feature + first)
+            beyond = value > tf.bitcast(threshold, tf.float32)
+            if sets is not None:
+                beyond = beyond | sets.outside_graph(start[0], value)
             node = child + tf.cast(beyond, tf.int32)
         values = tf.gather(tf.constant(self.values), tf.gather(tf.constant(self.leaf), node))
         width = self.values.shape[1]

@@ -12,7 +12,7 @@ from autoflow.components.classification._classes import PresentClasses, Spread, 
 from autoflow.components.classification._tree_readers import read_lightgbm
 from autoflow.components.classification._trees import Forest
 from autoflow.components.registry import register
-from autoflow.data.schema import DataProfile
+from autoflow.data.schema import ColumnKind, DataProfile
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _MAX_CLASSES = 200
+_MAX_CODES = 500
+"""Every split by a set costs a byte a code in the exported graph."""
+
+_ROWS_PER_CODE = 10
+"""Columns with fewer rows a code are split by thresholds: sets of rare categories learn the noise."""
+
+_MIN_ROWS_OF_SET = 20
+"""LightGBM's 100 is too many for small tables."""
 
 
 @register
@@ -38,6 +46,8 @@ class BoostedTrees(MatrixClassifier):
         row_share: share of rows that a tree sees, 0 to 1.
         extra_random: whether each column tries one random threshold (Geurts et al. 2006).
         patience: rounds without improvement after which boosting stops.
+        categorical_splits: whether columns of category codes are split by sets of them (Fisher 1958) and
+            not by thresholds.
     """
 
     learning_rate: float = 0.06
@@ -50,6 +60,7 @@ class BoostedTrees(MatrixClassifier):
     row_share: float = 0.8
     extra_random: bool = False
     patience: int = 30
+    categorical_splits: bool = True
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
@@ -68,6 +79,7 @@ class BoostedTrees(MatrixClassifier):
             column_share=hp.Float("column_share", 0.3, 1.0, default=cls.column_share),
             row_share=hp.Float("row_share", 0.5, 1.0, default=cls.row_share),
             extra_random=hp.Boolean("extra_random", default=False),
+            categorical_splits=hp.Boolean("categorical_splits", default=True) if _has_sets(profile) else True,
         )
 
     @classmethod
@@ -85,7 +97,10 @@ class BoostedTrees(MatrixClassifier):
         if len(classes) == 1:
             return FittedBoostedTrees(_no_trees(), classes.spread(), 0)
         parameters = self._parameters(len(classes), context)
-        data = lightgbm.Dataset(train.features, classes.positions(train.labels), params=parameters)
+        codes = _split_by_sets(train) if self.categorical_splits else []
+        data = lightgbm.Dataset(
+            train.features, classes.positions(train.labels), params=parameters, categorical_feature=codes
+        )
         held_out = []
         if validation is not None and context.iterations is None:
             places = classes.positions(validation.labels)
@@ -93,7 +108,11 @@ class BoostedTrees(MatrixClassifier):
             if known.any():
                 held_out = [
                     lightgbm.Dataset(
-                        validation.features[known], places[known], reference=data, params=parameters
+                        validation.features[known],
+                        places[known],
+                        reference=data,
+                        params=parameters,
+                        categorical_feature=codes,
                     )
                 ]
         rounds = context.iterations or (self.max_rounds if held_out else max(1, self.max_rounds // 4))
@@ -127,6 +146,7 @@ class BoostedTrees(MatrixClassifier):
             "bagging_fraction": self.row_share,
             "bagging_freq": 1 if self.row_share < 1 else 0,
             "extra_trees": self.extra_random,
+            "min_data_per_group": _MIN_ROWS_OF_SET,
             "max_bin": 255,
             "min_data_in_bin": 3,
             "use_missing": False,
@@ -193,6 +213,23 @@ class FittedBoostedTrees(FittedClassifier):
         if len(self.spread.present) == 2:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
         return self.spread.graph(tf.nn.softmax(logits))
+
+
+def _split_by_sets(rows: LabelledFeatures) -> list[int]:
+    """Returns the columns of codes with enough rows a code."""
+    most = _most_codes(len(rows.labels))
+    return [column for column in rows.categorical if rows.features[:, column].max() < most]
+
+
+def _has_sets(profile: DataProfile) -> bool:
+    most = _most_codes(profile.num_rows)
+    return any(
+        column.kind is ColumnKind.CATEGORICAL and column.num_distinct < most for column in profile.columns
+    )
+
+
+def _most_codes(num_rows: int) -> int:
+    return min(_MAX_CODES, num_rows // _ROWS_PER_CODE)
 
 
 def _max_rounds(num_classes: int) -> int:

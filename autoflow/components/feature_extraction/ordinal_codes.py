@@ -32,11 +32,12 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 class OrdinalCodes(FeatureExtractor):
     """Each category as its place in an order, one column a source column; made for trees.
 
-    Missing is -1; rare and unseen categories share the place behind the last one.
+    Missing is 0, the categories follow from 1 on; rare and unseen ones share the place behind the last one.
+    A classifier that knows sets of categories is told that these are codes.
 
     Args:
         order: `"alphabetical"` (numbers within a text by size: "2 rooms" before "10 rooms", "1st" before
-            "2nd") or `"frequency"` (the most frequent category is 0).
+            "2nd") or `"frequency"` (the most frequent category is 1).
         min_rows: categories with fewer training rows count as unseen, 1 to 100.
     """
 
@@ -60,8 +61,8 @@ class OrdinalCodes(FeatureExtractor):
             kept = counts.frequent(min_rows=self.min_rows, max_categories=len(counts.values)).values
             if self.order == "alphabetical":
                 kept = tuple(sorted(kept, key=_natural_order))
-            column_codes = np.arange(FIRST + len(kept)) - FIRST
-            column_codes[[MISSING, UNSEEN]] = -1, len(kept)
+            column_codes = np.arange(FIRST + len(kept)) - FIRST + 1
+            column_codes[[MISSING, UNSEEN]] = 0, len(kept) + 1
             vocabularies.append(kept)
             codes.append(column_codes)
         return FittedOrdinalCodes(
@@ -89,8 +90,13 @@ class FittedOrdinalCodes(FittedExtractor):
         """One a column."""
         return (1,) * len(self.slots.vocabularies)
 
+    @property
+    def categorical(self) -> bool:
+        """Codes they are."""
+        return True
+
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Returns `float32[n, k]` of whole numbers from -1 on."""
+        """Returns `float32[n, k]` of whole numbers from 0 on."""
         return self.codes[self.slots.find(values)]
 
     def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
