@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -42,7 +43,16 @@ Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an e
 def main() -> None:
     """Entry point of the `autoflow` command."""
     logging.getLogger("autoflow").addHandler(logging.NullHandler())  # the commands print what matters
-    app()
+    code = 0
+    try:
+        app()
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else int(done.code is not None)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the reader may have gone
+            stream.flush()
+    # Arrow's threads, ended with the interpreter, abort the process now and then; all of ours is closed here
+    os._exit(code)
 
 
 def _reporting(command: Callable[..., int]) -> Callable[..., None]:

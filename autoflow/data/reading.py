@@ -139,7 +139,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file{_near_files(path)}.") from None
+        raise DataError(f"{path}: there is no such file{_near_files(path)}") from None
     except IsADirectoryError:
         tables = [file.name for file in sorted(path.iterdir()) if file.suffix in _TABLE_SUFFIXES]
         hint = f", such as {', '.join(tables[:3])}" if tables else ""
@@ -149,8 +149,10 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _near_files(path: Path) -> str:
+    """Returns the end of a sentence about a missing file."""
     try:
         names = [file.name for file in sorted(path.parent.iterdir()) if file.suffix in _TABLE_SUFFIXES]
     except OSError:
-        return f" (the folder {path.parent} does not exist either)"
-    return f"; {near_names(path.name, names)}" if names else ""
+        return f" (the folder {path.parent} does not exist either)."
+    near = near_names(path.name, names) if names else ""
+    return f"; {near}" + ("" if near.endswith("?") else ".") if near else "."
