@@ -30,7 +30,7 @@ from autoflow.search.sampler import derived_seed
 from autoflow.search.study import MAX_NETWORKS_AS_FOLDS, Study
 from autoflow.search.trial import TrialJob, TrialResult
 
-_ATTEMPTS = 8
+_ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _CONTRIBUTION_ROWS = 500
 _LOOKED_AT = 100

@@ -260,6 +260,18 @@ def test_a_missing_moment_gives_the_mean_gap_and_the_median_moment() -> None:
     assert np.ptp(gap) > 1
 
 
+def test_the_graph_takes_the_median_moment_for_zero_as_training_did() -> None:
+    """A tree tells -1e-15 from 0 and would send a missing moment down another branch when it serves."""
+    import tensorflow as tf
+
+    for hours in np.random.default_rng(0).integers(0, 400_000, (3, 301, 1)):
+        values = hours * 3_600.0 + 1.3e9
+        fitted = DatetimeFeatures().fit(values, seed=0)
+        served = tf.function(lambda rows, fitted=fitted: fitted.graph(rows, tables=None), autograph=False)
+        rows = np.concatenate([values, [[np.nan]]])
+        np.testing.assert_array_equal(np.sign(served(tf.constant(rows))), np.sign(fitted.transform(rows)))
+
+
 def test_gaps_are_bounded_and_begin_with_neighbours() -> None:
     values = np.sort(RANDOM.uniform(0, 1e9, (50, 13)), axis=1)
     assert DatetimeFeatures(parts="none", harmonics=0).fit(values, seed=0).widths == (1, *(2,) * 10, 1, 1)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 _LIMIT = 10.0
 """Features are clipped to this many standard deviations."""
+_STEP = 2.0**-20
+"""Features are rounded to multiples of this. TensorFlow reorders `x / 1000 / 86400`, so that the median
+moment comes out as -2e-14 and not as 0, and LightGBM's trees tell even 1e-34 from 0."""
 _MAX_GAPS = 10
 _NUM_CYCLES = 4
 
@@ -163,7 +166,7 @@ class FittedMoments(FittedExtractor):
             days = np.where(self.pairs.absent(missing), self.pair_means, self.pairs.days(moments))
             features = np.concatenate([features, days], axis=1)
         scaled = np.clip((features[:, self.kept] - self.means) / self.scales, -_LIMIT, _LIMIT)
-        return self.flags.append(scaled.astype(np.float32), values)
+        return self.flags.append((np.rint(scaled / _STEP) * _STEP).astype(np.float32), values)
 
     def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
         """As `transform`."""
@@ -180,5 +183,5 @@ class FittedMoments(FittedExtractor):
             days = tf.where(laters[1] | earliers[1], self.pair_means, days)
             features = tf.concat([features, days], axis=1)
         scaled = (tf.gather(features, self.kept, axis=1) - self.means) / self.scales
-        clipped = tf.clip_by_value(scaled, -_LIMIT, _LIMIT)
-        return self.flags.append_graph(tf.cast(clipped, tf.float32), values)
+        rounded = tf.round(tf.clip_by_value(scaled, -_LIMIT, _LIMIT) / _STEP) * _STEP
+        return self.flags.append_graph(tf.cast(rounded, tf.float32), values)
