@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.contributions import mean_contributions
+from autoflow.pipeline.temperature import fit_temperature, tempered
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError, Ledger
@@ -153,7 +154,10 @@ class Finisher:
             try:
                 model, members, refitted = self._fitted(members)
                 self.observer(Stage("exporting and verifying the model"))
-                scores = {"validation": self._scores(members)}
+                held_out = self._probabilities(members)
+                temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
+                model = replace(model, temperature=temperature)
+                scores = {"validation": self._scores(tempered(held_out, temperature))}
                 shares = told_contributions(model, self.experiment.dataset, self.observer)
                 export = self._export(model, members, scores, shares, refitted=refitted)
             except (DamagedTrialError, NotFittedError) as error:
@@ -298,6 +302,7 @@ class Finisher:
             source=self.source,
             data=self.experiment.dataset.fingerprint,
             contributions=contributions,
+            temperature=model.temperature,
         )
         return export_model(
             model,
@@ -317,8 +322,7 @@ class Finisher:
         score = metrics.score(self.study.metric, self._labels(), self._probabilities(members))
         return -score if metrics.larger_is_better(self.study.metric) else score
 
-    def _scores(self, members: tuple[Member, ...]) -> Mapping[str, Any]:
-        probabilities = self._probabilities(members)
+    def _scores(self, probabilities: np.ndarray) -> Mapping[str, Any]:
         classes = self.experiment.dataset.schema.classes
         scores = metrics.evaluate_probabilities(self._labels(), probabilities, classes)
         return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}

@@ -69,6 +69,7 @@ class ManifestDetails:
         contributions: share of each raw column in what the model merges, by header, 0 to 1; they sum to 1.
             Empty where no member can tell.
         data: fingerprint of the training table's content; empty where it is not known.
+        temperature: what the mean of the members was scaled with; above 1 it became more careful.
     """
 
     recipes: tuple[Recipe, ...] = ()
@@ -77,6 +78,7 @@ class ManifestDetails:
     source: str = ""
     contributions: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Manifest:
             "num_training_rows": self.details.num_training_rows,
             "source": self.details.source,
             "data": self.details.data,
+            "temperature": self.details.temperature,
             "contributions": _finite(self.details.contributions),
             "examples": [
                 {"row": _finite(example.row), "label": example.label, "scores": list(example.scores)}
@@ -162,6 +165,7 @@ class Manifest:
                     num_training_rows=int(value["num_training_rows"]),
                     source=str(value["source"]),
                     data=str(value.get("data", "")),
+                    temperature=float(value.get("temperature", 1.0)),
                     contributions={
                         str(name): float(share) for name, share in value.get("contributions", {}).items()
                     },

@@ -22,6 +22,7 @@ from autoflow.errors import UsageError
 from autoflow.pipeline.cache import FoldData, PreparedCache, PreparedNode, node_values
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.spec import PipelineSpec
+from autoflow.pipeline.temperature import tempered
 from autoflow.pipeline.training import Prepared, fit_network
 
 if TYPE_CHECKING:
@@ -164,10 +165,12 @@ class WeightedPipelines:
     Args:
         members: one or more pipelines of one schema.
         weights: their shares, which sum to 1.
+        temperature: scales the mean, see `autoflow.pipeline.temperature`.
     """
 
     members: tuple[FittedPipeline, ...]
     weights: tuple[float, ...]
+    temperature: float = 1.0
 
     @property
     def schema(self) -> Schema:
@@ -180,10 +183,11 @@ class WeightedPipelines:
             np.float32(weight) * member.predict_probabilities(raw)
             for weight, member in zip(self.weights, self.members, strict=True)
         ]
-        return np.asarray(np.sum(parts, axis=0), np.float32)
+        return tempered(np.sum(parts, axis=0), self.temperature)
 
     def module(self) -> tf.Module:
         """Returns the mean as a `tf.Module`; see `FittedPipeline.module`."""
         from autoflow.pipeline.graph import WeightedModule
 
-        return WeightedModule([member.module() for member in self.members], self.weights)
+        modules = [member.module() for member in self.members]
+        return WeightedModule(modules, self.weights, self.temperature)

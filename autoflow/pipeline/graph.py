@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.raw_graph import matrix, raw_texts
+from autoflow.pipeline.temperature import tempered_graph
 
 if TYPE_CHECKING:
     from autoflow.pipeline.assembly import FittedPipeline
@@ -101,15 +102,19 @@ class PipelineModule(tf.Module):
 class WeightedModule(tf.Module):
     """The weighted mean of several pipelines; raw columns and equal prepared features are shared."""
 
-    def __init__(self, members: Sequence[PipelineModule], weights: Sequence[float]) -> None:
+    def __init__(
+        self, members: Sequence[PipelineModule], weights: Sequence[float], temperature: float
+    ) -> None:
         super().__init__()
+        self._temperature = temperature
         self._members = list(members)
         self._weights = list(weights)
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the mean `tf.float32[B, num_classes]` and the embedding `tf.float32[B, d]` of one member.
+        """Returns the tempered mean `tf.float32[B, num_classes]` and an embedding `tf.float32[B, d]`.
 
-        That member is the heaviest network, for networks learn what they fuse, or else the heaviest of all.
+        The embedding is that of the heaviest network, for networks learn what they fuse, or else of the
+        heaviest member of all.
         """
         prepared: dict[bytes, tf.Tensor] = {}
         answers = [member(raw, prepared) for member in self._members]
@@ -120,4 +125,4 @@ class WeightedModule(tf.Module):
         parts = [
             weight * probabilities for weight, (probabilities, _) in zip(self._weights, answers, strict=True)
         ]
-        return tf.add_n(parts), embedding
+        return tempered_graph(tf.add_n(parts), self._temperature), embedding
