@@ -33,6 +33,11 @@ def test_few_rows_that_tell_nothing_leave_the_probabilities_alone():
     assert np.mean(kept) >= 0.5
 
 
+def test_a_handful_of_right_answers_does_not_make_a_model_certain():
+    probabilities = np.tile(np.array([[0.9, 0.1], [0.1, 0.9]], np.float32), (10, 1))
+    assert fit_temperature(probabilities, np.arange(20) % 2, seed=0) > 0.7
+
+
 def test_certain_answers_stay_finite():
     probabilities = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], np.float32)
     temperature = fit_temperature(probabilities, np.array([0, 1, 1]), seed=0)
