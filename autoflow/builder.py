@@ -46,6 +46,8 @@ class ModelBuilder:
         embeddings: exported models, run or version folders, whose embeddings are features of every trial.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE` with a network and its weights
             of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
+        group: column whose equal values, such as a customer, are never parted between training and checking.
+        time_column: column that orders rows in time; models of earlier rows are checked on later ones.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -67,6 +69,8 @@ class ModelBuilder:
         image_folder: str | Path | None = None,
         embeddings: Sequence[str | Path] = (),
         image_weights: Sequence[str] = (),
+        group: str | None = None,
+        time_column: str | None = None,
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -80,6 +84,8 @@ class ModelBuilder:
         self.image_folder = image_folder
         self.embeddings = embeddings
         self.image_weights = image_weights
+        self.group = group
+        self.time_column = time_column
 
     def fit(
         self,
@@ -121,6 +127,8 @@ class ModelBuilder:
             source=source,
             embeddings=tuple(find_version(Path(folder)) for folder in self.embeddings),
             image_weights=tuple(self.image_weights),
+            group=self.group,
+            time_column=self.time_column,
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

@@ -112,6 +112,12 @@ def fit(
     test: Annotated[
         Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")
     ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="rows with equal values here are never parted", metavar="COLUMN")
+    ] = None,
+    time_column: Annotated[
+        str | None, typer.Option(help="check models of earlier rows on later ones", metavar="COLUMN")
+    ] = None,
     embedding: Annotated[
         list[Path] | None,
         typer.Option(
@@ -151,6 +157,8 @@ def fit(
         test=test,
         embeddings=tuple(find_version(folder) for folder in embedding or []),
         image_weights=tuple(image_weights or []),
+        group=group,
+        time_column=time_column,
     )
     budget = Budget.since_process_start(settings.seconds)
     console = Console(highlight=False)

@@ -249,6 +249,8 @@ class Finisher:
         num_folds = len(self.experiment.folds)
         if num_folds == 1 or not isinstance(member.trial.spec.classifier, NeuralClassifier):
             return False
+        if self.experiment.dataset.moments is not None:  # the models of early rows never saw the latest
+            return False
         networks = sum(isinstance(each.trial.spec.classifier, NeuralClassifier) for each in members)
         seconds = self.study.costs.export_seconds([each.trial for each in members])
         return networks <= MAX_NETWORKS_AS_FOLDS and self.study.budget.remaining() > seconds

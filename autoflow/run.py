@@ -78,7 +78,12 @@ def execute(
     check_settings(settings)
     discover(settings.component_files)
     dataset, notes, warnings = load_dataset(
-        data, label=settings.label, encoding=settings.encoding, image_folder=settings.image_folder
+        data,
+        label=settings.label,
+        encoding=settings.encoding,
+        image_folder=settings.image_folder,
+        group=settings.group,
+        time_column=settings.time_column,
     )
     folds, how_scored = dataset.folds(settings.seed)
     observer(DataReady(dataset, notes, warnings, how_scored))
@@ -150,6 +155,8 @@ def _identity(dataset: Dataset, settings: RunSettings, profile: DataProfile) -> 
         "data": dataset.fingerprint,
         "label": dataset.schema.label,
         "metric": settings.metric,
+        "group": settings.group,
+        "time column": settings.time_column,
         "seed": settings.seed,
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
         "embeddings": [part.fingerprint[:16] for part in profile.parts],

@@ -33,6 +33,8 @@ class RunSettings:
         source: name of the table for messages and manifest.
         test: labelled table that the model will be scored on, checked before the search; None for none.
         embeddings: version folders of exported models whose embeddings are features of every trial.
+        group: header of a column whose equal values may not be parted by a split.
+        time_column: header of a column that orders rows in time: later rows check models of earlier ones.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE`.
     """
 
@@ -50,6 +52,8 @@ class RunSettings:
     source: str = "data"
     test: Path | None = None
     embeddings: tuple[Path, ...] = ()
+    group: str | None = None
+    time_column: str | None = None
     image_weights: tuple[str, ...] = ()
 
 

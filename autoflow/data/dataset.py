@@ -36,7 +36,11 @@ from autoflow.data.split import (
     Fold,
     describe_folds,
     make_folds,
+    make_forward_folds,
+    make_group_folds,
+    tied_keys,
 )
+from autoflow.data.ties import group_codes, moments_of
 from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
 from autoflow.errors import DataError, near_names
 
@@ -54,12 +58,16 @@ class Dataset:
         raw: raw values of every column of the schema, `float64[n]` or `object[n]` of str or Picture (see
             `autoflow.data.values`).
         labels: int32[n], class numbers.
+        groups: int64[n], equal for rows that a split may not part; None where any two may be parted.
+        moments: float64[n], orders rows in time for the split, NaN where missing; None for no order.
     """
 
     name: str
     schema: Schema
     raw: dict[str, np.ndarray]
     labels: np.ndarray
+    groups: np.ndarray | None = None
+    moments: np.ndarray | None = None
 
     @property
     def num_rows(self) -> int:
@@ -72,6 +80,8 @@ class Dataset:
             self,
             raw={name: values[indices] for name, values in self.raw.items()},
             labels=self.labels[indices],
+            groups=None if self.groups is None else self.groups[indices],
+            moments=None if self.moments is None else self.moments[indices],
         )
 
     def values(self, name: str) -> np.ndarray:
@@ -93,6 +103,15 @@ class Dataset:
         keys = self.feature_keys()
         pictures = any(column.kind is ColumnKind.IMAGE for column in self.schema.columns)
         below = CROSS_VALIDATION_OF_PICTURES_BELOW if pictures else CROSS_VALIDATION_BELOW
+        if self.moments is not None:
+            apart = keys if self.groups is None else tied_keys(self.groups, keys)
+            folds = make_forward_folds(self.labels, self.moments, keys=apart, cross_validation_below=below)
+            return folds, describe_folds(folds, feature_keys=keys, manner="forward in time")
+        if self.groups is not None:
+            folds = make_group_folds(
+                self.labels, self.groups, feature_keys=keys, seed=seed, cross_validation_below=below
+            )
+            return folds, describe_folds(folds, feature_keys=keys, manner="each group on one side")
         folds = make_folds(self.labels, feature_keys=keys, seed=seed, cross_validation_below=below)
         return folds, describe_folds(folds, feature_keys=keys)
 
@@ -152,6 +171,8 @@ def load_dataset(
     label: str | None = None,
     encoding: str | None = None,
     image_folder: Path | None = None,
+    group: str | None = None,
+    time_column: str | None = None,
 ) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
     """Returns the data set of a labelled table, notes, and warnings, both in plain words.
 
@@ -163,24 +184,29 @@ def load_dataset(
         label: header of the label; None to find it.
         encoding: of a text file; None for UTF-8.
         image_folder: where the paths of pictures start; see `read_table`.
+        group: header of a column whose equal values a split may not part; it is no feature.
+        time_column: header of a column that orders rows in time; it stays a feature.
 
     Raises:
         DataError: the table cannot be used as it is.
         UsageError: no such encoding is known.
     """
-    return dataset_of(read_table(source, encoding=encoding, image_folder=image_folder), label=label)
+    table = read_table(source, encoding=encoding, image_folder=image_folder)
+    return dataset_of(table, label=label, group=group, time_column=time_column)
 
 
 def dataset_of(
-    table: RawTable, *, label: str | None = None
+    table: RawTable, *, label: str | None = None, group: str | None = None, time_column: str | None = None
 ) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
     """As `load_dataset`, for a table that was read already."""
-    schema = infer_schema(table, label=label)
+    groups = None if group is None else group_codes(table, group)
+    moments = None if time_column is None else moments_of(table, time_column)
+    schema = infer_schema(table, label=label, group=group)
     labels = labels_of(table, schema)
     check_labels(table.name, schema, labels)
     check_features(table.name, schema)
     raw = features_for(schema.columns, table)
-    dataset = Dataset(table.name, schema, raw, labels)
+    dataset = Dataset(table.name, schema, raw, labels, groups, moments)
     unlabelled = int(np.count_nonzero(labels < 0))
     if unlabelled:
         dataset = dataset.rows(np.flatnonzero(labels >= 0))

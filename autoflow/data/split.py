@@ -1,6 +1,7 @@
-"""Splits rows into training and validation parts, stratified by class, with copies of a row on one side.
+"""Splits rows into training and validation parts: by class, by group or forward in time.
 
-Only row numbers come out; nothing here looks at features but through one key a row.
+Copies of a row fall on one side. Only row numbers come out; nothing here looks at features but through one
+key a row.
 """
 
 from __future__ import annotations
@@ -9,12 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoflow.errors import DataError
+
 CROSS_VALIDATION_BELOW = 3000
 """Tables with fewer rows are cross-validated, larger ones have one held-out part."""
 CROSS_VALIDATION_OF_PICTURES_BELOW = 1000
 """The same for tables with pictures, where five trainings of a network take too long."""
 
 MAX_FOLDS = 5
+_FORWARD_PARTS = 5
+"""Parts of a small table in time: each but the first is validated by a model of those before."""
 SMALL_SHARE_FROM = 50_000
 MAX_VALIDATION_ROWS = 20_000
 
@@ -61,19 +66,127 @@ def make_folds(
     return tuple(fold for fold in folds if len(fold.validation))
 
 
-def describe_folds(folds: tuple[Fold, ...], *, feature_keys: np.ndarray | None = None) -> str:
-    """Returns the choice in plain words, for logs and reports; with keys it says what becomes of copies."""
+def make_group_folds(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    feature_keys: np.ndarray,
+    seed: int,
+    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+) -> tuple[Fold, ...]:
+    """As `make_folds`, with the rows of a group on one side.
+
+    Copies of a row in two groups tie these together, unless that would leave too little to part.
+
+    Args:
+        labels: as for `make_folds`.
+        groups: integer[n], two different ones or more.
+        feature_keys: as for `make_folds`.
+        seed: shuffles groups.
+        cross_validation_below: as for `make_folds`.
+
+    Raises:
+        DataError: some class has all its rows in one group together with all others.
+    """
+    for keys in (tied_keys(groups, feature_keys), groups):
+        for sides in (_sides, _sides_of_few):
+            side = sides(labels, keys, seed, cross_validation_below)
+            folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
+            if _balanced(folds, len(labels)):
+                return folds
+    folds = tuple(fold for fold in folds if len(fold.validation))
+    if not folds:
+        raise DataError(
+            "the groups are too few or too unequal: with any of them held out, some class has no row left to "
+            "learn from. Leave --group out, or give more groups."
+        )
+    return folds
+
+
+def make_forward_folds(
+    labels: np.ndarray,
+    moments: np.ndarray,
+    *,
+    keys: np.ndarray,
+    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+) -> tuple[Fold, ...]:
+    """Returns folds that learn from earlier rows and are validated on later ones.
+
+    Small tables are parted into five periods, each but the first validated by a model of all those before
+    ("forward chaining"); of large ones the last part is held out. Rows of one moment are not parted. Rows
+    without a moment count as the earliest. What has the key of a validated row is not learned from.
+
+    Args:
+        labels: int32[n], classes from 0.
+        moments: float64[n], NaN where missing; two different ones or more.
+        keys: integer[n], equal for rows that may not fall on both sides.
+        cross_validation_below: tables with fewer rows get several folds.
+
+    Raises:
+        DataError: some class occurs in late rows only.
+    """
+    num_rows = len(labels)
+    ordered = np.sort(np.where(np.isnan(moments), -np.inf, moments))
+    if num_rows < cross_validation_below:
+        shares = np.arange(1, _FORWARD_PARTS) / _FORWARD_PARTS
+    else:
+        shares = np.array([1 - _held_out_share(num_rows)])
+    cuts = np.unique(ordered[np.minimum((shares * num_rows).astype(np.int64), num_rows - 1)])
+    cuts = cuts[cuts > ordered[0]]
+    if not len(cuts):  # more rows than one part have the earliest moment
+        cuts = np.unique(ordered)[1:2]
+    folds = []
+    for start, end in zip(cuts, [*cuts[1:], np.inf], strict=True):
+        validated = (moments >= start) & (moments < end) if end < np.inf else moments >= start
+        learned = ~(moments >= start) & ~np.isin(keys, keys[validated])
+        fold = Fold(np.flatnonzero(learned), np.flatnonzero(validated))
+        if len(np.unique(labels[fold.train])) == len(np.unique(labels)):
+            folds.append(fold)
+    if not folds:
+        raise DataError(
+            "some class occurs in late rows only, so that no model of earlier rows can know it. Leave "
+            "--time-column out, or add earlier rows of every class."
+        )
+    return tuple(folds)
+
+
+def tied_keys(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Returns int64[n], equal for rows that are linked by equal groups and equal keys in turn."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    _, first = np.unique(groups, return_inverse=True)
+    _, second = np.unique(keys, return_inverse=True)
+    second = second + first.max() + 1
+    size = int(second.max()) + 1
+    links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
+    return np.asarray(connected_components(links, directed=False)[1][first], np.int64)
+
+
+def describe_folds(
+    folds: tuple[Fold, ...],
+    *,
+    feature_keys: np.ndarray | None = None,
+    manner: str = "stratified by class",
+) -> str:
+    """Returns the choice in plain words, for logs and reports; with keys it says what becomes of copies.
+
+    Args:
+        folds: one or more.
+        feature_keys: integer[n], equal for rows with equal features.
+        manner: how rows were told apart.
+    """
     copies = ""
     if feature_keys is not None:
         apart = any(np.isin(feature_keys[f.validation], feature_keys[f.train]).any() for f in folds)
         copies = ", copies of a row " + ("on both sides, as there are so many" if apart else "kept together")
     num_validation = len(folds[0].validation)
-    num_rows = len(folds[0].train) + num_validation
+    num_rows = max(len(fold.train) + len(fold.validation) for fold in folds)
     if len(folds) > 1:
         how = f"{len(folds)}-fold cross-validation over {num_rows:,} rows"
     else:
         how = f"{num_validation:,} of {num_rows:,} rows held out for validation"
-    return f"{how}, stratified by class{copies}"
+    return f"{how}, {manner}{copies}"
 
 
 def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_below: int) -> np.ndarray:
@@ -94,6 +207,23 @@ def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_bel
     return np.where(chosen, 0, -1)[groups]
 
 
+def _sides_of_few(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_below: int) -> np.ndarray:
+    """As `_sides` for keys that are few or of very unequal size: each goes where rows are fewest."""
+    _, groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    num_rows = len(labels)
+    small = num_rows < cross_validation_below
+    num_parts = min(len(sizes), MAX_FOLDS if small else round(1 / _held_out_share(num_rows)))
+    shuffle = np.random.default_rng(seed).permutation(len(sizes))
+    filled, part = np.zeros(num_parts, np.int64), np.empty(len(sizes), np.int64)
+    for group in shuffle[np.argsort(-sizes[shuffle], kind="stable")]:
+        part[group] = int(np.argmin(filled))
+        filled[part[group]] += sizes[group]
+    if small:
+        return part[groups]
+    held_out = int(np.argmin(np.abs(filled - _held_out_share(num_rows) * num_rows)))
+    return np.where(part == held_out, 0, -1)[groups]
+
+
 def _fold(labels: np.ndarray, validated: np.ndarray, keys: np.ndarray) -> Fold:
     """Takes the rows of a class back to training where none would be left there."""
     present = np.bincount(labels)
@@ -106,6 +236,8 @@ def _fold(labels: np.ndarray, validated: np.ndarray, keys: np.ndarray) -> Fold:
 
 
 def _balanced(folds: tuple[Fold, ...], num_rows: int) -> bool:
+    if not folds:
+        return False
     expected = num_rows * (1 / len(folds) if len(folds) > 1 else _held_out_share(num_rows))
     sizes = [len(fold.validation) for fold in folds]
     return min(sizes) >= 0.5 * expected and max(sizes) <= 1.6 * expected
