@@ -267,8 +267,9 @@ class Finisher:
         factor, jobs, planned = self.study.costs.refit_factor, [], 0.0
         for member in members:
             trial = member.trial
-            share = factor * trial.seconds / min(self.pool.num_workers, len(members))
-            if max(planned + share, factor * trial.seconds) <= seconds:
+            alone = factor * trial.seconds_on_all
+            share = alone / min(self.pool.num_workers, len(members))
+            if max(planned + share, alone) <= seconds:
                 planned += share
                 job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number), seconds)
                 jobs.append(Refit(job, trial.iterations))

@@ -18,6 +18,7 @@ from autoflow.finish import FinishedModel, Finisher, remember
 from autoflow.report.leaderboard import leaderboard, to_csv
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
+from autoflow.search.fidelity import rungs_of
 from autoflow.search.interrupt import Interruption, graceful_interruption
 from autoflow.search.ledger import Ledger, write_durably
 from autoflow.search.members import MemberChooser
@@ -94,6 +95,7 @@ class Session:
             seed=self.settings.seed,
             max_trials=self.settings.max_trials,
             recipes=recipes(self.profile),
+            rungs=rungs_of(len(self.experiment.folds[0].train)),
             observer=self.observer,
             should_stop=interruption.requested,
             nearly_over=verifier.start,

@@ -22,6 +22,7 @@ class LeaderboardRow:
         score: in the metric of the search, on rows held out of the fit; NaN without a score.
         log_loss: on the same rows.
         seconds: that the trial took.
+        share: of the training rows that it learned from.
         classifier: name of the component.
         features: names of the extractors.
         concatenation: name of the component.
@@ -34,6 +35,7 @@ class LeaderboardRow:
     score: float
     log_loss: float
     seconds: float
+    share: float
     classifier: str
     features: str
     concatenation: str
@@ -67,6 +69,7 @@ def _row(rank: int, result: TrialResult) -> LeaderboardRow:
         score=round(result.score, 6),
         log_loss=round(result.log_loss, 6),
         seconds=round(result.seconds, 2),
+        share=result.share,
         classifier=name_of(result.spec.classifier),
         features=" ".join(extractors),
         concatenation=name_of(result.spec.concatenation),

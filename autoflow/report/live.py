@@ -138,7 +138,8 @@ class LiveView:
             mark = " (best so far)" if improved else ""
             clock = format_duration(self._elapsed())
             took = format_duration(result.seconds)
-            self._say(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}, {took}")
+            part = f" on {result.share:.2g} of the rows" if result.share < 1 else ""
+            self._say(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}{part}, {took}")
 
     def _elapsed(self) -> float:
         """Returns the budget used so far, by earlier sessions too."""

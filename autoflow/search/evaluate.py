@@ -19,6 +19,7 @@ from autoflow.data.dataset import Dataset
 from autoflow.data.split import Fold
 from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
 from autoflow.pipeline.cache import FoldData, PreparedCache
+from autoflow.search.fidelity import sampled
 from autoflow.search.trial import Outcome, TrialJob, TrialResult
 
 
@@ -63,12 +64,7 @@ class Evaluator:
         self._experiment = experiment
         self._cache = cache
         self._num_threads = num_threads
-        dataset = experiment.dataset
-        fingerprint = dataset.fingerprint
-        self._folds = [
-            FoldData(f"{fingerprint}/{number}", dataset.rows(fold.train), dataset.rows(fold.validation))
-            for number, fold in enumerate(experiment.folds)
-        ]
+        self._folds: dict[float, list[FoldData]] = {}
 
     def evaluate(self, job: TrialJob) -> TrialResult:
         """Returns how the trial ended; nothing that the trial does raises."""
@@ -86,7 +82,7 @@ class Evaluator:
                 f"{type(error).__name__}: {text[:300]} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
             )
             result = TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
-        return replace(result, seconds=time.monotonic() - started)
+        return replace(result, seconds=time.monotonic() - started, share=job.share)
 
     def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
         """Returns the pipeline fitted on all rows, with as many iterations as its trial settled on."""
@@ -100,9 +96,10 @@ class Evaluator:
     def _evaluate(self, job: TrialJob) -> TrialResult:
         started = time.monotonic()
         pipelines, probabilities, iterations = [], [], []
-        for position, fold in enumerate(self._folds):
+        folds = self._folds_with(job.share)
+        for position, fold in enumerate(folds):
             assert fold.validation is not None
-            folds_left = len(self._folds) - position
+            folds_left = len(folds) - position
             seconds = (job.seconds - (time.monotonic() - started)) / folds_left
             # the loss of few rows is noisy: one unlucky fold must not cost a good trial
             hopeless_loss = job.hopeless_loss + 1 / math.sqrt(fold.validation.num_rows)
@@ -134,6 +131,20 @@ class Evaluator:
             probabilities=held_out,
             artifact=pickle.dumps(pipelines),
         )
+
+    def _folds_with(self, share: float) -> list[FoldData]:
+        """Returns the folds with a share of their training rows; made once a share, as rows are copied."""
+        if share not in self._folds:
+            dataset, seed = self._experiment.dataset, self._experiment.seed
+            self._folds[share] = [
+                FoldData(
+                    f"{dataset.fingerprint}/{number}/{share:g}",
+                    dataset.rows(sampled(fold.train, dataset.labels[fold.train], share, seed=seed)),
+                    dataset.rows(fold.validation),
+                )
+                for number, fold in enumerate(self._experiment.folds)
+            ]
+        return self._folds[share]
 
     def _context(self, seed: int, seconds: float, hopeless_loss: float, iterations: int | None) -> FitContext:
         return FitContext(

@@ -31,14 +31,15 @@ from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.sampler import Proposal
 from autoflow.search.trial import Outcome, TrialResult
 
-FORMAT = 2
+FORMAT = 3
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS trials (
     number INTEGER PRIMARY KEY, outcome TEXT NOT NULL, spec TEXT NOT NULL, "values" TEXT NOT NULL,
     distributions TEXT NOT NULL, origin TEXT NOT NULL, score REAL, log_loss REAL, seconds REAL NOT NULL,
-    iterations INTEGER, message TEXT NOT NULL, elapsed REAL NOT NULL, sha256 TEXT NOT NULL
+    iterations INTEGER, message TEXT NOT NULL, elapsed REAL NOT NULL, sha256 TEXT NOT NULL,
+    share REAL NOT NULL
 );
 """
 
@@ -125,7 +126,7 @@ class Ledger:
             if result.artifact is not None:
                 digests["fit"] = self._write(result.number, "fit", result.artifact)
             self._database.execute(
-                "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     result.number,
                     result.outcome.name,
@@ -140,6 +141,7 @@ class Ledger:
                     result.message,
                     entry.elapsed,
                     json.dumps(digests),
+                    result.share,
                 ),
             )
         except (OSError, sqlite3.OperationalError) as error:
@@ -156,7 +158,7 @@ class Ledger:
         """
         rows = self._database.execute(
             'SELECT number, outcome, spec, "values", distributions, origin, score, log_loss, seconds, '
-            "iterations, message, elapsed FROM trials ORDER BY number"
+            "iterations, message, elapsed, share FROM trials ORDER BY number"
         ).fetchall()
         entries = []
         for (
@@ -172,6 +174,7 @@ class Ledger:
             rounds,
             text,
             at,
+            share,
         ) in rows:
             pipeline = PipelineSpec.from_json(json.loads(spec))
             result = TrialResult(
@@ -183,12 +186,10 @@ class Ledger:
                 seconds,
                 rounds,
                 text,
+                share=share,
             )
-            entries.append(
-                LedgerEntry(
-                    Proposal(pipeline, json.loads(values), json.loads(distributions), origin), result, at
-                )
-            )
+            proposal = Proposal(pipeline, json.loads(values), json.loads(distributions), origin, share)
+            entries.append(LedgerEntry(proposal, result, at))
         return entries
 
     def artifact(self, number: int) -> bytes:

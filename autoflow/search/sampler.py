@@ -37,12 +37,14 @@ class Proposal:
         values: hyperparameter values by scoped name.
         distributions: Optuna's JSON of the distribution of each searched value.
         origin: `"portfolio"` or `"tpe"`.
+        share: of the training rows on which it is tried.
     """
 
     spec: PipelineSpec
     values: Mapping[str, Value]
     distributions: Mapping[str, str] = field(repr=False)
     origin: str
+    share: float = 1.0
 
 
 class Sampler:

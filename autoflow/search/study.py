@@ -17,6 +17,7 @@ from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
+from autoflow.search.fidelity import promotions
 from autoflow.search.ledger import Ledger, LedgerEntry
 from autoflow.search.members import MAX_MEMBERS, MemberChooser
 from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
@@ -81,6 +82,7 @@ class Study:
         seed: of the run.
         max_trials: trials in all, earlier sessions included; None for no limit.
         recipes: values of the opening portfolio.
+        rungs: shares of the training rows, ascending to 1.0; trials begin at the first, good ones move up.
         observer: is told what happens.
         should_stop: tells whether the user wants the search to end now.
         nearly_over: is called once, some seconds before the search ends.
@@ -98,6 +100,7 @@ class Study:
     recipes: list[dict[str, int | float | str | bool]]
     observer: Observer
     should_stop: Callable[[], bool] = lambda: False
+    rungs: tuple[float, ...] = (1.0,)
     nearly_over: Callable[[], object] = lambda: None
     results: list[TrialResult] = field(default_factory=list, init=False)
     num_new: int = field(default=0, init=False)
@@ -123,7 +126,8 @@ class Study:
         """Takes in the trials of earlier sessions from the ledger."""
         for entry in self.ledger.entries():
             self.results.append(entry.result)
-            self.sampler.tell(entry.proposal, self._loss(entry.result) if entry.result.finished else None)
+            self._proposals[entry.result.number] = entry.proposal
+            self._tell(entry.proposal, entry.result)
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
@@ -186,22 +190,42 @@ class Study:
         number = self._next_number
         self._next_number += 1
         self._proposals[number] = proposal
-        return TrialJob(
-            number, proposal.spec, derived_seed(self.seed, number), seconds, self._hopeless_loss()
-        )
+        seed = derived_seed(self.seed, number)
+        return TrialJob(number, proposal.spec, seed, seconds, self._hopeless_loss(), proposal.share)
 
     def _propose(self, worker: int, seconds: float) -> Proposal | None:
+        """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time."""
+        for rising in self._promotions():
+            if self._usual_seconds(rising.spec, rising.share) <= seconds:
+                return rising
+        proposal = self._new_proposal(worker, seconds)
+        return None if proposal is None else replace(proposal, share=self.rungs[0])
+
+    def _promotions(self) -> list[Proposal]:
+        """Returns proposals of finished trials with the next larger share of the rows, the best first."""
+        if len(self.rungs) == 1:
+            return []
+        losses: dict[float, dict[str, float]] = {share: {} for share in self.rungs}
+        for result in self.results:
+            if result.finished:
+                losses[result.share][result.spec.fingerprint] = self._loss(result)
+        by_recipe = {each.spec.fingerprint: each for each in self._proposals.values()}
+        begun = {(each.spec.fingerprint, each.share) for each in self._proposals.values()}
+        return [replace(by_recipe[recipe], share=share) for recipe, share in promotions(losses, begun)]
+
+    def _new_proposal(self, worker: int, seconds: float) -> Proposal | None:
         """Returns the next recipe or one from TPE; None where what is left to try would not end in time.
 
         TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
         """
-        fitting = [each for each in self._pending if self._usual_seconds(each.spec) <= seconds]
+        share = self.rungs[0]
+        fitting = [each for each in self._pending if self._usual_seconds(each.spec, share) <= seconds]
         if not fitting and self._pending and self._next_number > 0:
             return None
         if not self._pending:
             for _ in range(_ASKED_TO_FIT):
                 proposal = self.sampler.ask(self._next_number)
-                if self._usual_seconds(proposal.spec) <= seconds:
+                if self._usual_seconds(proposal.spec, share) <= seconds:
                     return proposal
                 self.sampler.tell(proposal, None)
             return None
@@ -218,26 +242,35 @@ class Study:
         self._pending.remove(proposal)
         return proposal
 
-    def _usual_seconds(self, spec: PipelineSpec) -> float:
-        """Returns what a trial with this classifier takes at least, judged by those before; 0 if unknown."""
+    def _usual_seconds(self, spec: PipelineSpec, share: float) -> float:
+        """Returns what a trial with this classifier takes at least, judged by those before; 0 if unknown.
+
+        Args:
+            spec: of the trial.
+            share: of the training rows.
+        """
         kind = type(spec.classifier)
-        alike = [each.seconds for each in self.results if type(each.spec.classifier) is kind]
+        alike = [each.seconds_on_all for each in self.results if type(each.spec.classifier) is kind]
         if not alike and isinstance(spec.classifier, NeuralClassifier):
-            alike = [
-                each.seconds for each in self.results if isinstance(each.spec.classifier, NeuralClassifier)
-            ] or [_UNKNOWN_NETWORK_SECONDS]
-        return _USUAL_SHARE * min(alike, default=0.0)
+            networks = [each for each in self.results if isinstance(each.spec.classifier, NeuralClassifier)]
+            alike = [each.seconds_on_all for each in networks] or [_UNKNOWN_NETWORK_SECONDS / share]
+        return _USUAL_SHARE * share * min(alike, default=0.0)
 
     def _take(self, result: TrialResult) -> None:
         if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
             proposal = self._proposals[result.number]
             self._retries.append(
-                TrialJob(result.number, proposal.spec, derived_seed(self.seed, result.number))
+                TrialJob(
+                    result.number,
+                    proposal.spec,
+                    derived_seed(self.seed, result.number),
+                    share=proposal.share,
+                )
             )
             return
         proposal = self._proposals[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
-        self.sampler.tell(proposal, self._loss(result) if result.finished else None)
+        self._tell(proposal, result)
         self.results.append(replace(result, artifact=None))
         self.num_new += 1
         num_finished = sum(each.finished for each in self.results)
@@ -247,6 +280,11 @@ class Study:
             first = next(each for each in self.results if not each.finished)
             raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")
 
+    def _tell(self, proposal: Proposal, result: TrialResult) -> None:
+        """Tells the sampler; losses on larger shares of the rows would not compare with the others."""
+        if proposal.share == self.rungs[0]:
+            self.sampler.tell(proposal, self._loss(result) if result.finished else None)
+
     def _search_seconds(self) -> float:
         """Returns the seconds until the search must end for the winners to be finished in time."""
         return self.budget.remaining() - self._reserve()
@@ -255,7 +293,7 @@ class Study:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
         best = self._likely_members()
         most = _LARGEST_REFIT_SHARE * self.budget.seconds
-        seconds = [self.costs.refit_factor * result.seconds for result in best]
+        seconds = [self.costs.refit_factor * result.seconds_on_all for result in best]
         # time that is too short for a refit would be lost to the search for nothing
         seconds = [each for each in seconds if each <= most]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)

@@ -31,6 +31,7 @@ class TrialJob:
         seed: derived from the run's seed and the number.
         seconds: time that the fits of all folds together should take at most.
         hopeless_loss: validation log-loss above which the trial is given up early.
+        share: of the training rows that it may learn from, above 0 to 1.
     """
 
     number: int
@@ -38,6 +39,7 @@ class TrialJob:
     seed: int
     seconds: float = float("inf")
     hopeless_loss: float = float("inf")
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class TrialResult:
         message: a sentence for a trial that did not finish.
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
         artifact: the fitted pipelines of all folds, pickled.
+        share: of the training rows that it learned from.
     """
 
     number: int
@@ -67,11 +70,17 @@ class TrialResult:
     message: str = ""
     probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
     artifact: bytes | None = field(default=None, repr=False, compare=False)
+    share: float = 1.0
 
     @property
     def finished(self) -> bool:
         """Whether the trial has a score that may rank."""
         return self.outcome is Outcome.FINISHED
+
+    @property
+    def seconds_on_all(self) -> float:
+        """Seconds that it is expected to take on all training rows."""
+        return self.seconds / self.share
 
 
 class WorkerPool(Protocol):

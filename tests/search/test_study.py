@@ -75,6 +75,7 @@ def scored(job):
         7,
         probabilities=np.ones((4, 2), np.float32) / 2,
         artifact=b"x",
+        share=job.share,
     )
 
 
@@ -84,7 +85,14 @@ def _components():
 
 
 def study_in(
-    folder, pool, *, max_trials=20, seconds=60.0, observer=lambda event: None, should_stop=lambda: False
+    folder,
+    pool,
+    *,
+    max_trials=20,
+    seconds=60.0,
+    observer=lambda event: None,
+    should_stop=lambda: False,
+    rungs=(1.0,),
 ):
     ledger = Ledger(folder, {"data": "d"})
     study = Study(
@@ -100,6 +108,7 @@ def study_in(
         recipes=recipes(PROFILE),
         observer=observer,
         should_stop=should_stop,
+        rungs=rungs,
     )
     study.restore()
     return study
@@ -130,6 +139,30 @@ def test_a_resumed_search_repeats_nothing_and_goes_on_with_the_numbers(tmp_path)
     fingerprints = [result.spec.fingerprint for result in second.results]
     assert [result.number for result in second.results] == list(range(25))
     assert len(set(fingerprints)) == 25
+
+
+def test_trials_begin_on_few_rows_and_the_best_third_moves_up(tmp_path):
+    study = study_in(tmp_path / "run", FakePool(scored), max_trials=40, rungs=(0.25, 1.0))
+    study.run()
+    study.ledger.close()
+    few = {each.spec.fingerprint: each.score for each in study.results if each.share == 0.25}
+    whole = {each.spec.fingerprint for each in study.results if each.share == 1.0}
+    assert len(few) + len(whole) == 40
+    assert set(few) > whole
+    assert len(few) // 3 - 2 <= len(whole) <= len(few) // 3
+    assert min(few, key=few.get) in whole
+    assert np.median([few[recipe] for recipe in whole]) < np.median(list(few.values()))
+
+
+def test_a_resumed_search_knows_who_moved_up(tmp_path):
+    rungs = (0.25, 1.0)
+    for max_trials in (20, 40):
+        study = study_in(tmp_path / "run", FakePool(scored), max_trials=max_trials, rungs=rungs)
+        study.run()
+        study.ledger.close()
+    done = [(each.spec.fingerprint, each.share) for each in study.results]
+    assert len(done) == len(set(done)) == 40
+    assert sum(share == 1.0 for _, share in done) in range(8, 11)
 
 
 def test_the_same_seed_proposes_the_same_trials(tmp_path):
