@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autoflow.data.cells import Cells, count_cells, is_string, wording
-from autoflow.data.datetimes import DATETIME_FORMATS, DatetimeFormat, parse_datetimes
+from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
 from autoflow.data.images import any_in, holds_pictures, is_bytes
 from autoflow.data.numbers import CURRENCY, NUMBER_FORMATS, parse_decimals, parse_numbers
 from autoflow.data.schema import Column, ColumnKind, DroppedColumn, RawType
@@ -233,7 +233,8 @@ def _guess_datetime(name: str, cells: Cells) -> Column | None:
     good = [
         form for form in DATETIME_FORMATS.values() if np.isnan(parse_datetimes(sample, form)).mean() <= 0.1
     ]
-    shares = {form.name: _readable_share(cells, form) for form in good}
+    readable = {form.name: ~np.isnan(parse_datetimes(cells.distinct, form)) for form in good}
+    shares = {name: cells.share(known) for name, known in readable.items()}
     likely = [form for form in good if shares[form.name] >= MOSTLY]
     if not likely or cells.num_distinct < 2:
         return None
@@ -247,13 +248,9 @@ def _guess_datetime(name: str, cells: Cells) -> Column | None:
             f"dates that could be {best.name} or {best.ambiguous_with}; read as {best.name}, "
             f"such as {_quoted(cells.distinct[0])}"
         )
-    readable = ~np.isnan(parse_datetimes(cells.distinct, best))
-    remark = "" if readable.all() else _remark(cells, ~readable)
+    known = readable[best.name]
+    remark = "" if known.all() else _remark(cells, ~known)
     return Column(name, ColumnKind.DATETIME, RawType.STRING, reason + remark, datetime_format=best.name)
-
-
-def _readable_share(cells: Cells, form: DatetimeFormat) -> float:
-    return cells.share(~np.isnan(parse_datetimes(cells.distinct, form)))
 
 
 # --- strings -----------------------------------------------------------------------------------------
