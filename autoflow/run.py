@@ -22,7 +22,7 @@ from autoflow.report.leaderboard import LeaderboardRow, leaderboard
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import DataReady, Notice, Observer, Resumed
 from autoflow.search.ledger import Ledger
-from autoflow.search.ray_pool import sweep
+from autoflow.search.ray_cluster import sweep
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.session import Session, resumed
 from autoflow.settings import RunSettings, check_settings

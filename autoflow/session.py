@@ -23,7 +23,8 @@ from autoflow.search.interrupt import Interruption, graceful_interruption
 from autoflow.search.ledger import Ledger, write_durably
 from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
-from autoflow.search.ray_pool import RayPool, available_cores, start_ray, stop_ray
+from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray
+from autoflow.search.ray_pool import RayPool
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import FinishCosts, Study
 from autoflow.search.trial import TrialResult

@@ -9,7 +9,7 @@ from autoflow.budget import format_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import MachineError, UsageError
 from autoflow.metrics import check_metric
-from autoflow.search.ray_pool import available_cores
+from autoflow.search.ray_cluster import available_cores
 
 LEAST_SECONDS = 12.0
 

@@ -48,7 +48,7 @@ FORBIDDEN = {
     "autoflow/serving": {"sklearn", "lightgbm", "optuna", "ray", "keras_tuner"},
 }
 ONLY_IN = {
-    "ray": {"autoflow/search/ray_pool.py"},
+    "ray": {"autoflow/search/ray_cluster.py", "autoflow/search/ray_pool.py"},
     "optuna": {"autoflow/search/sampler.py"},
     "keras_tuner": {
         "autoflow/search/sampler.py",

@@ -1,4 +1,4 @@
-"""Ray behind one file: starting or joining a cluster, long-lived workers, and what happens when one dies.
+"""Long-lived workers on Ray, and what happens when one dies.
 
 Workers import TensorFlow only when a trial needs it; a worker that dies or hangs costs its trial and is
 replaced. Retries are decided by the study, never by Ray.
@@ -6,30 +6,23 @@ replaced. Retries are decided by the study, never by Ray.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import shutil
-import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from autoflow.components.discovery import ComponentFile, discover
 from autoflow.errors import MachineError
 from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Evaluator, Experiment
+from autoflow.search.ray_cluster import cache_folder, last_line
 from autoflow.search.trial import Outcome, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
-_REACH_SECONDS = 5.0
 
 
 class RayWorker:
@@ -88,21 +81,6 @@ class _Slot:
     knows_tensorflow: bool = False
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A running Ray, joined or started by `start_ray`.
-
-    Args:
-        started_here: whether closing should stop it.
-        cores: that the whole cluster has.
-        processes: process ids and creation times of what was started here.
-    """
-
-    started_here: bool
-    cores: int
-    processes: tuple[tuple[int, float], ...] = ()
-
-
 @dataclass
 class RayPool:
     """A pool of Ray actors; implements `WorkerPool`. Call `begin` once before the first trial.
@@ -137,7 +115,7 @@ class RayPool:
         try:
             ray.get(ready, timeout=_BEGIN_SECONDS)
         except (ray.exceptions.RayError, TimeoutError) as error:
-            raise MachineError(f"the workers do not start: {_last_line(error)}") from error
+            raise MachineError(f"the workers do not start: {last_line(error)}") from error
 
     def idle(self) -> list[int]:
         """Returns the workers that can take a trial now."""
@@ -242,7 +220,7 @@ class RayPool:
                 "its worker process died (killed, out of memory, or crashed in native code)",
             )
         except ray.exceptions.RayError as error:
-            return self._lose(slot, Outcome.FAILED, _last_line(error))
+            return self._lose(slot, Outcome.FAILED, last_line(error))
         slot.job = slot.reference = None
         return result
 
@@ -273,104 +251,6 @@ class RayPool:
         return actor.remote(self.component_files, self.num_threads, self.cache_name)
 
 
-def start_ray(num_cpus: int, address: str | None) -> Cluster:
-    """Starts Ray on this machine, or joins the cluster at `address`, or uses the one already joined.
-
-    Must be called on a thread that outlives the cluster: Ray's processes end with the thread that started
-    them.
-
-    Raises:
-        MachineError: Ray does not start, or the cluster has fewer than `num_cpus` cores.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    if address is not None:
-        _check_reachable(address)
-    before = set(psutil.Process().children(recursive=True))
-    started = False
-    try:
-        if not ray.is_initialized():
-            with _quiet_output():
-                if address is None:
-                    ray.init(
-                        address="local",  # a stale or foreign cluster on this machine is none of ours
-                        num_cpus=num_cpus,
-                        include_dashboard=False,
-                        logging_level=logging.ERROR,
-                        log_to_driver=False,
-                        object_store_memory=_object_store_bytes(),
-                        _node_ip_address="127.0.0.1",
-                    )
-                else:
-                    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-            started = True
-    except Exception as error:
-        place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
-        raise MachineError(f"{place}: {_last_line(error)}") from error
-    cores = int(ray.cluster_resources().get("CPU", 0))
-    if cores < num_cpus:
-        if started:
-            ray.shutdown()
-        raise MachineError(
-            f"the cluster has {cores} cores, but {num_cpus} are asked for; ask for fewer with --workers"
-        )
-    after = set(psutil.Process().children(recursive=True)) - before
-    return Cluster(started, cores, tuple((process.pid, process.create_time()) for process in after))
-
-
-def _check_reachable(address: str) -> None:
-    """Raises MachineError where nothing listens: Ray would wait a minute and then end this process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
-    except OSError as error:
-        raise MachineError(
-            f"no Ray cluster answers at {address} ({error.strerror or error}); check --ray-address"
-        ) from error
-
-
-def stop_ray(cluster: Cluster) -> None:
-    """Stops what `start_ray` started."""
-    import ray
-
-    if cluster.started_here:
-        ray.shutdown()
-
-
-def sweep(processes: list[list[float]], cache_name: str) -> None:
-    """Ends what a killed driver left behind on this machine.
-
-    Args:
-        processes: process ids and creation times of its Ray.
-        cache_name: of its prepared features; empty for none.
-    """
-    if processes and cache_name:
-        shutil.rmtree(cache_folder(cache_name), ignore_errors=True)
-    for pid, created in processes:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(int(pid))
-            if abs(process.create_time() - created) < 1:
-                process.kill()
-
-
-def available_cores() -> int:
-    """Returns the cores that this process may use: affinity and the container's quota, not the machine's."""
-    cores = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
-
-
-def cache_folder(name: str) -> Path:
-    """Returns this machine's folder for the prepared features of a run."""
-    return Path(tempfile.gettempdir()) / f"autoflow-{os.getuid()}-{name}"
-
-
 def set_thread_environment(num_threads: int) -> None:
     """Limits the threads of libraries that are not imported yet, and keeps them from spinning."""
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
@@ -379,19 +259,3 @@ def set_thread_environment(num_threads: int) -> None:
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-@contextlib.contextmanager
-def _quiet_output() -> Iterator[None]:
-    """Keeps Ray's start-up chatter off the terminal; its errors arrive as exceptions."""
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-        yield
-
-
-def _object_store_bytes() -> int:
-    return int(min(2 * 2**30, max(256 * 2**20, psutil.virtual_memory().available * 0.15)))
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__

@@ -64,13 +64,27 @@ def processes_of(folder):
     return [int(pid) for pid, _ in json.loads(row[0])]
 
 
+def addresses_listened_on(pid):
+    """Returns where a process and all that it started wait for connections."""
+    root = psutil.Process(pid)
+    return [
+        connection.laddr.ip
+        for process in [root, *root.children(recursive=True)]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
 def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     folder = tmp_path / "run"
     process = start(table, folder, "--max-trials", 7)
     shown = read_trials(process, 3)
+    listening = addresses_listened_on(process.pid)
     process.kill()
     process.wait()
     process.stdout.close()
+    assert listening
+    assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in listening)
     before = ledger_rows(folder)
     left_behind = processes_of(folder)
     assert len(before) >= len(shown)
