@@ -8,21 +8,42 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from autoflow.errors import AutoFlowError, RunInterrupted
 from autoflow.report.terminal import show_report, show_scores, show_table, show_warnings
 
+_WRONG_COMMAND_LINE: Any = typer.BadParameter.__bases__
+"""What the parser raises: typer's own class or that of click, by its version."""
+
+
+class _Commands(TyperGroup):
+    """The commands; a wrong command line is one line in our own style, and no arguments ask for help."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        """Parses and runs, and ends the process with the exit code."""
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(given or ["--help"], *others, **options | {"standalone_mode": False})
+        except _WRONG_COMMAND_LINE as error:
+            code = 2
+            command = error.ctx.command_path if error.ctx else "autoflow"
+            message = error.format_message().strip().rstrip(".")
+            _complain(f"{message[:1].lower()}{message[1:]}; see {command} --help", debug=False)
+        sys.exit(code)
+
+
 app = typer.Typer(
     name="autoflow",
+    cls=_Commands,
     help="Builds a classifier from a labelled table and exports it as a TensorFlow SavedModel for raw rows.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
