@@ -137,7 +137,7 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[s
 
 
 def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -> pa.Table:
-    rows = []
+    rows: list[list[str]] = []
     for line, record in _records(name, text.decode("utf-8"), delimiter):
         if len(record) != len(header):
             message = _shape_message(name, line, record, header, delimiter)
