@@ -135,10 +135,11 @@ def test_check_shows_kinds_with_reasons_and_accepts():
         "datetime",
         "categorical",
         "left out",
-        "Species",
+        "3 classes: Adelie Penguin",
         "accepts",
     ):
         assert word in result.output
+    assert result.output.count("'Species'") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from autoflow.pipeline.spec import PipelineSpec
+
+if TYPE_CHECKING:
+    from autoflow.pipeline.assembly import FittedPipeline
 
 
 class Outcome(Enum):
@@ -72,6 +76,19 @@ class TrialResult:
     def finished(self) -> bool:
         """Whether the trial has a score that may rank."""
         return self.outcome is Outcome.FINISHED
+
+
+@dataclass(frozen=True)
+class Refits:
+    """What became of fits on all rows; trials in neither mapping did not end in time.
+
+    Args:
+        fitted: pipelines by trial number.
+        failed: why a fit raised or its worker died, by trial number.
+    """
+
+    fitted: Mapping[int, FittedPipeline]
+    failed: Mapping[int, str]
 
 
 class WorkerPool(Protocol):
