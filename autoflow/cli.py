@@ -8,21 +8,42 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from autoflow.errors import AutoFlowError, RunInterrupted
-from autoflow.report.terminal import show_report, show_scores, show_table, show_warnings
+from autoflow.errors import AutoFlowError, RunInterrupted, shortened
+from autoflow.report.terminal import show_model, show_next, show_scores, show_table, show_warnings
+
+_WRONG_COMMAND_LINE: Any = typer.BadParameter.__bases__
+"""What the parser raises: typer's own class or that of click, by its version."""
+
+
+class _Commands(TyperGroup):
+    """The commands; a wrong command line is one line in our own style, and no arguments ask for help."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Any:
+        """Parses and runs, and ends the process with the exit code."""
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(given or ["--help"], *others, **options | {"standalone_mode": False})
+        except _WRONG_COMMAND_LINE as error:
+            code = 2
+            command = error.ctx.command_path if error.ctx else "autoflow"
+            message = error.format_message().strip().rstrip(".")
+            _complain(f"{message[:1].lower()}{message[1:]}; see {command} --help", debug=False)
+        sys.exit(code)
+
 
 app = typer.Typer(
     name="autoflow",
+    cls=_Commands,
     help="Builds a classifier from a labelled table and exports it as a TensorFlow SavedModel for raw rows.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -168,11 +189,13 @@ def fit(
     if quiet:
         console.print(str(report.model.folder), soft_wrap=True)
     else:
-        show_report(console, report)
+        show_model(console, report)
     if test is not None:
         predictor = load(report.model.folder)
         scores = predictor.evaluate(test, encoding=encoding, image_folder=image_folder)
         show_scores(console, scores.to_json(), f"on {test}")
+    if not quiet:
+        show_next(console, report)
     return 128 + report.signal_number if report.signal_number else 0
 
 
@@ -249,9 +272,9 @@ def check(
     rows = [(column.name, column.kind.value, column.reason) for column in schema.columns]
     rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
     show_table(console, ("column", "kind", "why"), rows)
-    classes = ", ".join(schema.classes[:12]) + (" ..." if len(schema.classes) > 12 else "")
-    label_line = f"label '{schema.label}' ({schema.label_reason}): {len(schema.classes)} classes: {classes}"
-    console.print(escape(label_line), soft_wrap=True)
+    classes = ", ".join(shortened(name, 80) for name in schema.classes[:12])
+    more = " ..." if len(schema.classes) > 12 else ""
+    console.print(escape(f"{len(schema.classes)} classes: {classes}{more}"), soft_wrap=True)
     console.print(f"models would be scored by {escape(dataset.folds(seed=0)[1])}", soft_wrap=True)
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)

@@ -69,6 +69,15 @@ class RunInterrupted(AutoFlowError):
         self.signal_number = signal_number
 
 
+def shortened(text: str, length: int = 40) -> str:
+    """Returns a text of at most so many characters, with an ellipsis where it was cut.
+
+    >>> shortened("a" * 300, 5)
+    'aaaa…'
+    """
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def near_names(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Returns a half-sentence that helps with an unknown name.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,10 +14,9 @@ from autoflow import metrics
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
-from autoflow.data.images import Picture
-from autoflow.data.schema import ColumnKind
 from autoflow.errors import AutoFlowError, NoModelError
-from autoflow.export.saved_model import Export, export_model, num_examples
+from autoflow.export.examples import examples_of, spread
+from autoflow.export.saved_model import Export, export_model
 from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
@@ -34,8 +34,6 @@ from autoflow.search.trial import TrialJob, TrialResult
 _ATTEMPTS = 3
 _LEAST_VERIFY_SECONDS = 15.0
 _CONTRIBUTION_ROWS = 500
-_LOOKED_AT = 100
-_UNSEEN = "\u2047 never seen"
 
 
 class NotFittedError(Exception):
@@ -55,6 +53,7 @@ class FinishedModel:
         verification: what a clean process found.
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.
+        doubts: what deserves a look in the model, in plain words.
     """
 
     folder: Path
@@ -64,6 +63,7 @@ class FinishedModel:
     verification: VerificationResult
     num_bytes: int
     contributions: Mapping[str, float] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if len(self.members) == 1:
@@ -92,6 +92,7 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
             "verification": verification,
             "num_bytes": model.num_bytes,
             "contributions": model.contributions,
+            "doubts": model.doubts,
             "num_trials": len(ledger.entries()),
             "asked": asked,
         },
@@ -116,6 +117,7 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
         VerificationResult(**verification),
         noted["num_bytes"],
         noted.get("contributions", {}),
+        tuple(noted.get("doubts", ())),
     )
 
 
@@ -131,6 +133,7 @@ class Finisher:
         source: name of the table.
         observer: is told what happens.
         should_stop: tells whether the user wants the end now; then nothing is fitted again.
+        earlier: the model that an earlier session published; None where there is none.
     """
 
     study: Study
@@ -140,10 +143,13 @@ class Finisher:
     source: str
     observer: Observer
     should_stop: Callable[[], bool]
+    earlier: FinishedModel | None = None
     _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
+
+        Where that is what an earlier session published, it publishes nothing and returns that model.
 
         Raises:
             NoModelError: there is no finished trial, or none can be exported.
@@ -152,12 +158,16 @@ class Finisher:
         trouble = "no trial can be fitted again"
         for members in self._plans():
             try:
+                if self.earlier is not None and _is_published(self.earlier, members, refitted=True):
+                    return self.earlier
                 model, members, refitted = self._fitted(members)
+                if self.earlier is not None and _is_published(self.earlier, members, refitted=refitted):
+                    return self.earlier
                 self.observer(Stage("exporting and verifying the model"))
                 held_out = self._probabilities(members)
                 temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
                 model = replace(model, temperature=temperature)
-                scores = {"validation": self._scores(tempered(held_out, temperature))}
+                scores, doubts = self._judged(tempered(held_out, temperature))
                 shares = told_contributions(model, self.experiment.dataset, self.observer)
                 export = self._export(model, members, scores, shares, refitted=refitted)
             except (DamagedTrialError, NotFittedError) as error:
@@ -170,6 +180,8 @@ class Finisher:
                 if export.folder is not None and export.verification is not None:
                     if not export.verification.ok:
                         self.observer(Warned(f"the model was not verified: {export.verification.message}"))
+                    for doubt in doubts:
+                        self.observer(Warned(doubt))
                     return FinishedModel(
                         export.folder,
                         members,
@@ -178,6 +190,7 @@ class Finisher:
                         export.verification,
                         export.num_bytes,
                         shares,
+                        doubts,
                     )
                 trouble = export.verification.message if export.verification else trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
@@ -280,11 +293,14 @@ class Finisher:
                 f"fitting {'the best pipeline' if len(jobs) == 1 else f'{len(jobs)} pipelines'} on all rows"
             )
         )
-        fitted = self.pool.refit(jobs, seconds, self.should_stop)
-        if len(fitted) < len(jobs):
-            count = len(jobs) - len(fitted)
-            self.observer(Warned(f"{count} of {len(jobs)} fits on all rows did not end in time or failed"))
-        return fitted
+        refits = self.pool.refit(jobs, seconds, self.should_stop)
+        late = len(jobs) - len(refits.fitted) - len(refits.failed)
+        if late:
+            why = "were stopped" if self.should_stop() else "did not end in time"
+            self.observer(Warned(f"{late} of {len(jobs)} fits on all rows {why}"))
+        for number, reason in refits.failed.items():
+            self.observer(Warned(f"fitting trial {number} on all rows failed: {reason}"))
+        return refits.fitted
 
     def _export(
         self,
@@ -312,7 +328,7 @@ class Finisher:
             folder,
             version=next_version(folder),
             details=details,
-            examples=_examples(self.experiment.dataset),
+            examples=examples_of(self.experiment.dataset),
             verifier=self.verifier,
             verify_seconds=max(_LEAST_VERIFY_SECONDS, self.study.budget.remaining()),
         )
@@ -325,7 +341,22 @@ class Finisher:
         score = metrics.score(self.study.metric, self._labels(), self._probabilities(members))
         return -score if metrics.larger_is_better(self.study.metric) else score
 
-    def _scores(self, probabilities: np.ndarray) -> Mapping[str, Any]:
+    def _judged(self, probabilities: np.ndarray) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...]]:
+        """Returns figures on the held-out rows, of the class shares alone too, and doubts in plain words."""
+        shares = self.experiment.class_shares
+        scores = {"validation": self._figures(probabilities), "class_shares": self._figures(shares)}
+        if metrics.clearly_better(self._labels(), probabilities, shares):
+            return scores, ()
+        label = self.experiment.dataset.schema.label
+        loss, loss_of_shares = (scores[name]["log_loss"] for name in ("validation", "class_shares"))
+        doubt = (
+            f"the columns given do not seem to tell anything about {label!r}: on held-out rows the model is "
+            "not clearly better than one that always answers with the shares of the classes (log-loss "
+            f"{loss:.4f}, of the shares {loss_of_shares:.4f})"
+        )
+        return scores, (doubt,)
+
+    def _figures(self, probabilities: np.ndarray) -> Mapping[str, Any]:
         classes = self.experiment.dataset.schema.classes
         scores = metrics.evaluate_probabilities(self._labels(), probabilities, classes)
         return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}
@@ -334,42 +365,22 @@ class Finisher:
         return self.study.chooser.labels
 
 
+def _is_published(earlier: FinishedModel, members: Sequence[Member], *, refitted: bool) -> bool:
+    """Tells whether an earlier model averages these trials with these shares, and is fitted as well."""
+    shares = {member.trial.number: member.weight for member in members}
+    before = {member.trial.number: member.weight for member in earlier.members}
+    return (
+        earlier.verification.ok
+        and (earlier.refitted or not refitted)
+        and shares.keys() == before.keys()
+        and all(math.isclose(share, before[number], rel_tol=1e-6) for number, share in shares.items())
+    )
+
+
 def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Observer) -> Mapping[str, float]:
     """Returns the shares of the raw columns on some rows; nothing where no member can tell or one fails."""
     try:
-        return mean_contributions(model, _spread(dataset, _CONTRIBUTION_ROWS))
+        return mean_contributions(model, spread(dataset, _CONTRIBUTION_ROWS))
     except Exception as error:  # figures for the report are not worth a model
         observer(Warned(f"what each column contributed is not known: {type(error).__name__}: {error}"))
         return {}
-
-
-def _examples(dataset: Dataset) -> Mapping[str, np.ndarray]:
-    """Returns rows to verify: some spread over the table, one with all values missing, one never seen."""
-    examples = {}
-    for name, values in _small_rows(dataset, num_examples(dataset.schema) - 2).items():
-        odd: list[object] = ["", _UNSEEN] if values.dtype == object else [np.nan, 1e6]
-        if dataset.schema.column(name).kind is ColumnKind.IMAGE:
-            odd = [Picture(), Picture("unseen", content=_UNSEEN.encode())]
-        examples[name] = np.concatenate([values, np.array(odd, values.dtype)])
-    return examples
-
-
-def _spread(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
-    """Returns raw columns of so many rows, or all, evenly spread over the table."""
-    rows = np.unique(np.linspace(0, dataset.num_rows - 1, num_rows).astype(np.int64))
-    return {column.name: dataset.raw[column.name][rows] for column in dataset.schema.columns}
-
-
-def _small_rows(dataset: Dataset, num_rows: int) -> dict[str, np.ndarray]:
-    """Returns raw columns of so many rows, spread over the table; with pictures those of the smallest files.
-
-    They travel with the model, as examples and as warm-up requests.
-    """
-    images = [column.name for column in dataset.schema.columns if column.kind is ColumnKind.IMAGE]
-    if not images:
-        return _spread(dataset, num_rows)
-    rows = _spread(dataset, _LOOKED_AT)
-    sizes = np.sum([[len(picture.read()) for picture in rows[name]] for name in images], axis=0)
-    by_size = np.argsort(np.where(sizes, sizes, np.inf), kind="stable")  # missing pictures show nothing
-    chosen = np.sort(by_size[:num_rows])
-    return {name: values[chosen] for name, values in rows.items()}

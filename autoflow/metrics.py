@@ -20,6 +20,7 @@ SMALLEST_PROBABILITY = 1e-15
 """Probabilities are clipped to this before their logarithm is taken."""
 
 _TOP_K = 5
+_SURE = 3.0
 _TOP_K_FROM_CLASSES = 10
 
 
@@ -142,14 +143,40 @@ def evaluate_probabilities(labels: np.ndarray, probabilities: np.ndarray, classe
     )
 
 
+def clearly_better(labels: np.ndarray, probabilities: np.ndarray, others: np.ndarray) -> bool:
+    """Tells whether probabilities beat others on the same rows by more than luck, in log-loss or accuracy.
+
+    Rows are compared in pairs; more than luck are three standard errors of their mean difference, as the
+    probabilities were the best of many.
+
+    Args:
+        labels: class codes `int[n]`, n at least 1.
+        probabilities: `float[n, C]`.
+        others: `float[n, C]`.
+    """
+    gains = (
+        _losses(labels, others) - _losses(labels, probabilities),
+        _hits(labels, probabilities).astype(np.float64) - _hits(labels, others),
+    )
+    return any(gain.mean() > _SURE * gain.std() / math.sqrt(len(gain)) for gain in gains)
+
+
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(_losses(labels, probabilities).mean())
+
+
+def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     own = probabilities[np.arange(len(labels)), np.maximum(labels, 0)].astype(np.float64)
     own = np.where(labels < 0, 0.0, own)
-    return float(-np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0)).mean())
+    return -np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0))
 
 
 def _accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    return float((probabilities.argmax(axis=1) == labels).mean())
+    return float(_hits(labels, probabilities).mean())
+
+
+def _hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return probabilities.argmax(axis=1) == labels
 
 
 def _balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:

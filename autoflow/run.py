@@ -41,7 +41,7 @@ class RunReport:
         schema: columns, label and classes.
         rows: the leaderboard.
         metric: of the search.
-        warnings: about the data.
+        warnings: about the data and the model.
         seconds: of this session, from the start of the budget to here.
         signal_number: of the signal that ended the search early; 0 for none.
     """
@@ -121,7 +121,7 @@ def execute(
         schema=dataset.schema,
         rows=leaderboard(results, settings.metric),
         metric=settings.metric,
-        warnings=warnings,
+        warnings=(*warnings, *model.doubts),
         seconds=budget.elapsed(),
         signal_number=signal_number,
     )

@@ -139,8 +139,16 @@ class Session:
                 self.settings.source,
                 self.observer,
                 interruption.requested,
+                earlier,
             )
             model = finisher.finish()
+        if model is earlier and not interruption.requested():
+            self.observer(
+                Notice(
+                    f"nothing changed: the best is what {model.folder} holds already, so no new version is "
+                    "exported"
+                )
+            )
         rows = leaderboard(study.results, self.settings.metric)
         try:
             write_durably(self.ledger.folder / "leaderboard.csv", to_csv(rows))

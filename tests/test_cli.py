@@ -81,7 +81,10 @@ def test_a_bad_table_gets_one_clear_line(tmp_path, monkeypatch, case, command):
         (["--workers", "4000"], 5, "4000"),
         (["--components", "nowhere.py"], 2, "nowhere.py"),
         (["--encoding", "klingon"], 2, "klingon"),
-        (["--no-such-option"], 2, "no-such-option"),
+        (["--no-such-option"], 2, "error: no such option: --no-such-option"),
+        (["--time-budget"], 2, "error: option '--time-budget' requires an argument; see "),
+        (["--max-trials", "many"], 2, "'--max-trials'"),
+        (["surplus"], 2, "surplus"),
         (["--output", str(PENGUINS)], 2, "--output"),
         (["--output", str(PENGUINS.parent)], 2, "--output"),
     ],
@@ -91,7 +94,36 @@ def test_a_wrong_option_gets_one_clear_line(tmp_path, monkeypatch, options, code
     result = run("fit", PENGUINS, *options)
     assert result.exit_code == code, result.output
     assert words in result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["fit", "check"])
+def test_a_missing_argument_gets_one_clear_line(command):
+    result = run(command)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: missing argument 'DATA'")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_no_arguments_show_the_help():
+    result = run()
+    assert result.exit_code == 0
+    assert "predict" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("command", [["fit", PENGUINS], ["components"]])
+def test_a_component_file_without_a_component_says_how_to_register_one(tmp_path, command):
+    path = tmp_path / "mine.py"
+    path.write_text("from autoflow.components.base import Classifier\nclass Mine(Classifier): pass\n")
+    for _ in range(2):  # nothing of a refused file may stay behind
+        result = run(*command, "--components", path)
+        assert result.exit_code == 2
+        assert "mine.py registers no component" in result.stderr
+        assert "@register" in result.stderr
 
 
 def test_check_shows_kinds_with_reasons_and_accepts():
@@ -103,16 +135,27 @@ def test_check_shows_kinds_with_reasons_and_accepts():
         "datetime",
         "categorical",
         "left out",
-        "Species",
+        "3 classes: Adelie Penguin",
         "accepts",
     ):
         assert word in result.output
+    assert result.output.count("'Species'") == 1
 
 
-def test_a_model_that_is_not_there_is_exit_code_4(tmp_path):
-    result = run("predict", tmp_path / "none", PENGUINS)
+@pytest.mark.parametrize(
+    "arguments", [["predict", "none", PENGUINS], ["fit", PENGUINS, "--embedding", "none"]]
+)
+def test_a_model_folder_that_is_not_there_is_wrong_usage_and_an_empty_one_no_model(
+    tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "none: there is no such folder" in result.stderr
+    (tmp_path / "none").mkdir()
+    result = run(*arguments)
     assert result.exit_code == 4
-    assert "none" in result.stderr
+    assert "none: there is no exported model here" in result.stderr
 
 
 def test_predictions_go_to_known_formats_only(tmp_path):

@@ -10,15 +10,18 @@ import pytest
 from rich.console import Console
 
 from autoflow.data.dataset import load_dataset
+from autoflow.errors import NoModelError
 from autoflow.export import verify
 from autoflow.export.verify import VerificationResult
 from autoflow.finish import FinishedModel, Finisher, NotFittedError, remember, remembered, told_contributions
-from autoflow.report.terminal import show_report
+from autoflow.report.leaderboard import LeaderboardRow
+from autoflow.report.terminal import show_model, show_next, show_scores
 from autoflow.run import RunReport
+from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import Member
-from autoflow.search.trial import Outcome, TrialResult
+from autoflow.search.trial import Outcome, Refits, TrialResult
 
 SHARES = {"[title]": 0.75, "price": 0.25}
 
@@ -34,13 +37,14 @@ def model(tmp_path):
 @pytest.mark.parametrize("shares", [SHARES, {}])
 def test_a_repeated_command_knows_the_model_of_the_first(model, tmp_path, shares):
     ledger = Ledger(tmp_path / "run", {})
-    remember(ledger, replace(model, contributions=shares), None)
+    remember(ledger, replace(model, contributions=shares, doubts=("odd",)), None)
     assert remembered(ledger, []) is None
     model.folder.mkdir(parents=True)
     (model.folder / "saved_model.pb").touch()
     found = remembered(ledger, [])
     assert found is not None
     assert (found.folder, found.scores, found.contributions) == (model.folder, model.scores, shares)
+    assert found.doubts == ("odd",)
 
 
 @pytest.mark.parametrize("shares", [SHARES, {}])
@@ -49,7 +53,7 @@ def test_the_report_names_the_columns_that_contributed(model, shares):
     shown = replace(model, contributions=shares)
     report = RunReport(model.folder.parents[1], shown, dataset.schema, (), "log_loss", (), 1.0)
     console = Console(width=100, record=True, file=io.StringIO())
-    show_report(console, report)
+    show_model(console, report)
     assert ("the gates let through [title] 75%, price 25%" in console.export_text()) == bool(shares)
 
 
@@ -105,3 +109,112 @@ def test_what_is_left_is_judged_by_the_metric_of_the_search():
         else:
             with pytest.raises(NotFittedError):
                 finisher._without(members[:1], members)
+
+
+@pytest.mark.parametrize(
+    ("weights", "refitted", "ok", "stays"),
+    [
+        ((0.7, 0.3), True, True, True),
+        ((0.6, 0.4), True, True, False),
+        ((1.0,), True, True, True),  # the ensemble cannot be fitted: the best alone is what there is
+        ((0.7, 0.3), False, True, False),  # now there is time to fit it on all rows
+        ((0.7, 0.3), True, False, False),  # now there is time to verify it
+    ],
+)
+def test_a_model_of_the_same_members_is_not_published_again(model, weights, refitted, ok, stays):
+    labels = np.array([0, 1] * 50, np.int32)
+    sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
+    finisher, members = _finisher({0: sure, 1: sure}, labels)
+    chosen = tuple(replace(member, weight=weight) for member, weight in zip(members, (0.7, 0.3), strict=True))
+    study = finisher.study
+    study.costs = SimpleNamespace(affordable_members=lambda seconds: 5)
+    study.budget = SimpleNamespace(remaining=lambda: 9.0)
+    study.chooser.choose, study.chooser.damaged = (lambda ranking, most: chosen), {}
+    outcome = verify.Outcome.PASSED if ok else verify.Outcome.TIMED_OUT
+    earlier = replace(
+        model,
+        members=tuple(
+            replace(member, weight=weight) for member, weight in zip(members, weights, strict=False)
+        ),
+        refitted=refitted,
+        verification=VerificationResult(outcome),
+    )
+    experiment = SimpleNamespace(
+        folds=()
+    )  # nothing can be fitted: whoever goes on to that ends without a model
+    finisher = replace(
+        finisher, earlier=earlier, verifier=SimpleNamespace(start=lambda: None), experiment=experiment
+    )
+    if stays:
+        assert finisher.finish() is earlier
+    else:
+        with pytest.raises(NoModelError):
+            finisher.finish()
+
+
+def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
+    labels = np.array([0, 1] * 50, np.int32)
+    sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
+    finisher, members = _finisher(dict.fromkeys(range(4), sure), labels)
+    study = finisher.study
+    study.costs = SimpleNamespace(export_seconds=lambda trials: 0.0, refit_factor=1.0)
+    study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
+    pool = SimpleNamespace(num_workers=1, refit=lambda *_: Refits({0: "fitted"}, {1: "ValueError: no luck"}))
+    events = []
+    finisher = replace(finisher, pool=pool, observer=events.append)
+    assert finisher._refit(members, members) == {0: "fitted"}
+    assert [event.text for event in events if isinstance(event, Warned)] == [
+        "2 of 4 fits on all rows did not end in time",
+        "fitting trial 1 on all rows failed: ValueError: no luck",
+    ]
+
+
+@pytest.mark.parametrize("signal", [True, False])
+def test_a_model_that_is_no_better_than_the_class_shares_is_doubted(signal):
+    frame = pd.DataFrame({"x": np.arange(100) / 7, "sort": ["a", "b", "b", "a", "b"] * 20})
+    dataset = load_dataset(frame, label="sort")[0]
+    experiment = Experiment(dataset, dataset.folds(0)[0], "log_loss", 0)
+    labels = dataset.labels[experiment.validation_rows]
+    told = np.eye(2, dtype=np.float32)[labels] * 0.5 + 0.25
+    finisher, _ = _finisher({}, labels)
+    answers = told if signal else experiment.class_shares
+    scores, doubts = replace(finisher, experiment=experiment)._judged(answers)
+    entropy = -(0.4 * np.log(0.4) + 0.6 * np.log(0.6))
+    assert scores["class_shares"]["log_loss"] == pytest.approx(entropy, abs=0.01)
+    assert scores["class_shares"]["num_rows"] == 100
+    assert [
+        doubt.startswith("the columns given do not seem to tell anything about 'sort'") for doubt in doubts
+    ] == ([] if signal else [True])
+
+
+def _printed(terminal, show):
+    console = Console(width=80, record=True, file=io.StringIO(), force_terminal=terminal)
+    show(console)
+    return console.export_text()
+
+
+def test_a_row_of_the_leaderboard_is_one_line_of_a_log_and_whole_on_a_terminal(model):
+    dataset = load_dataset(pd.DataFrame({"x": [0.5, 1.5] * 20, "label": ["a", "b"] * 20}))[0]
+    features = "tfidf_words one_hot datetime_features standardized boolean_flags"
+    row = LeaderboardRow(
+        1, 7, 0.25, 0.25, 1.5, 1.0, "boosted_trees", features, "plain_concat", "finished", "f"
+    )
+    report = RunReport(model.folder.parents[1], model, dataset.schema, (row,), "log_loss", ("odd",), 1.0)
+    made_of = "boosted_trees on " + features.replace(" ", " + ")
+    log = _printed(False, lambda console: show_model(console, report))
+    assert any(line.endswith(made_of) for line in log.splitlines())
+    screen = _printed(True, lambda console: show_model(console, report))
+    assert max(map(len, screen.splitlines()[:6])) <= 80
+    words = screen.split("Model")[0].split()
+    assert words[words.index("boosted_trees") :] == made_of.split()
+    end = _printed(False, lambda console: show_next(console, report))
+    assert end.splitlines()[-1].startswith("finished in ")
+    assert "warning: odd" in end
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_class_names_are_cut_where_they_are_shown(terminal):
+    scores = {"accuracy": 1.0, "num_rows": 2, "classes": ["a" * 300, "b"], "confusion": [[1, 0], [0, 1]]}
+    text = _printed(terminal, lambda console: show_scores(console, scores, "on t.csv"))
+    assert "a" * 20 + "aaa…" in text
+    assert "a" * 24 not in text

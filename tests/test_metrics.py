@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from autoflow.errors import UsageError
 from autoflow.metrics import (
     check_metric,
+    clearly_better,
     evaluate_probabilities,
     larger_is_better,
     metric_names,
@@ -48,6 +49,24 @@ def test_agrees_with_scikit_learn(num_classes: int, seed: int) -> None:
     if num_classes == 2:
         assert scores.f1_positive == pytest.approx(metrics.f1_score(labels, predicted))
         assert scores.top_5_accuracy is None
+
+
+def test_the_luckiest_of_many_is_not_clearly_better_and_a_signal_is() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=400)
+    shares = np.tile(np.bincount(labels) / 400, (400, 1))
+    first = np.clip(0.5 + 0.05 * random.standard_normal((50, 400)), 0.01, 0.99)
+    guesses = np.stack([first, 1 - first], axis=2)
+    luckiest = min(guesses, key=lambda guess: score("log_loss", labels, guess))
+    assert score("log_loss", labels, luckiest) < score("log_loss", labels, shares)
+    assert not clearly_better(labels, luckiest, shares)
+    assert not clearly_better(labels, shares, shares)
+    right = np.where(random.random(400) < 0.72, labels, 1 - labels)
+    told = np.eye(2)[right] * 0.3 + 0.35
+    assert clearly_better(labels, told, shares)
+    bold = np.eye(2)[right] * 0.98 + 0.01  # a poor log-loss, but right more often
+    assert score("log_loss", labels, bold) > score("log_loss", labels, shares)
+    assert clearly_better(labels, bold, shares)
 
 
 def test_top_5_accuracy_agrees_with_scikit_learn() -> None:

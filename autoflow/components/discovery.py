@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
+from autoflow.components.registry import registered
 from autoflow.errors import AutoFlowError, UsageError
 
 _PACKAGES = ("feature_extraction", "concatenation", "classification")
@@ -49,7 +50,8 @@ def discover(files: tuple[ComponentFile, ...] = ()) -> None:
         files: the user's own files.
 
     Raises:
-        UsageError: a user's file or an installed package raises while it is imported.
+        UsageError: a user's file or an installed package raises while it is imported, or the file registers
+            no component.
     """
     for package in _PACKAGES:
         parent = importlib.import_module(f"autoflow.components.{package}")
@@ -76,6 +78,7 @@ def _import_file(file: ComponentFile) -> None:
     module = ModuleType(module_name)
     module.__file__ = file.name
     sys.modules[module_name] = module
+    before = registered()
     # inspect.getsource and tracebacks find the text here on workers that have no such file
     linecache.cache[file.name] = (len(file.source), None, file.source.splitlines(keepends=True), file.name)
     try:
@@ -89,3 +92,10 @@ def _import_file(file: ComponentFile) -> None:
             f"component file {file.name} raises {type(error).__name__}: {error}; "
             "mend it or leave out --components"
         ) from error
+    if registered() == before:
+        del sys.modules[module_name]
+        raise UsageError(
+            f"component file {file.name} registers no component; put @register (of "
+            "autoflow.components.registry) and @dataclass(frozen=True) above a class that derives from "
+            "FeatureExtractor, Concatenation or Classifier"
+        )

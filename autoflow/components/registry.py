@@ -79,6 +79,11 @@ def names(role: Role) -> list[str]:
     return sorted(_components[role])
 
 
+def registered() -> frozenset[type[Component]]:
+    """Returns the registered component classes of all roles."""
+    return frozenset(component for group in _components.values() for component in group.values())
+
+
 def lookup(role: Role, name: str) -> type[Component]:
     """Returns the component class; raises UsageError with near names for an unknown one."""
     try:

@@ -16,6 +16,7 @@ from autoflow.errors import DataError
 
 MIN_ROWS = 10
 _RARE_ROWS = 10
+_FEW_NUMBERS = 20
 _MANY_NUMBERS = 200
 _LARGE_CLASS = 0.9
 _MANY_MISSING = 0.5
@@ -70,13 +71,21 @@ def check_labels(name: str, schema: Schema, labels: np.ndarray) -> None:
         )
     single = [classes[i] for i in np.flatnonzero(counts == 1)]
     if single:
-        shown = ", ".join(repr(text) for text in single[:5]) + (" and others" if len(single) > 5 else "")
-        one = len(single) == 1
-        what = f"class {shown} of" if one else f"{len(single)} classes ({shown}) of"
+        shown = ", ".join(repr(text) for text in single[:5]) + (
+            f" and {len(single) - 5} more" if len(single) > 5 else ""
+        )
+        what, row, them = f"class {shown}", "has a single row", "it, remove that row"
+        if len(single) > 1:
+            what = f"{len(single)} of the {len(classes):,} classes ({shown})"
+            row, them = "have a single row each", "them, remove those rows"
+        quantity = (
+            f" If {label} is a quantity, put ranges in place of the numbers."
+            if schema.label_type in ("integer", "float") and len(classes) > _FEW_NUMBERS
+            else ""
+        )
         raise DataError(
-            f"{name}: {what} label column {label} {'has' if one else 'have'} a single row, which cannot be "
-            f"both learned and checked. Add rows of {'it' if one else 'them'}, or remove "
-            f"{'that row' if one else 'those rows'}."
+            f"{name}: {what} of label column {label} {row}, which cannot be both learned and checked. "
+            f"Add rows of {them}, or name another label with --label.{quantity}"
         )
 
 
@@ -175,7 +184,7 @@ def _counted_problems(values: Sequence[Picture]) -> str:
 
 
 def _is_quantity(schema: Schema, num_rows: int) -> bool:
-    if schema.label_type not in ("integer", "float") or len(schema.classes) <= 20:
+    if schema.label_type not in ("integer", "float") or len(schema.classes) <= _FEW_NUMBERS:
         return False
     numbers = np.array([float(text) for text in schema.classes])
     spread_out = bool((numbers != np.round(numbers)).any()) or np.ptp(numbers) > 3 * len(numbers)

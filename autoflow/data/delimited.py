@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from autoflow.data.sniffing import DELIMITERS, guess_delimiter
-from autoflow.errors import DataError
+from autoflow.errors import DataError, shortened
 
 
 def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
@@ -54,6 +54,10 @@ def check_headers(name: str, header: list[str]) -> None:
             "Every column needs a name of its own."
         )
     for position, column in enumerate(header, start=1):
+        if not column.strip() and _looks_like_comment(header):
+            raise DataError(
+                f"{name}: column {position} of {len(header)} has no name. {_comment_remark(header)}"
+            )
         if not column.strip():
             raise DataError(
                 f"{name}: column {position} of {len(header)} has no name. Give every column a header; "
@@ -133,10 +137,16 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[s
 
 
 def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -> pa.Table:
-    rows = []
+    rows: list[list[str]] = []
     for line, record in _records(name, text.decode("utf-8"), delimiter):
         if len(record) != len(header):
-            raise DataError(_shape_message(name, line, record, header, delimiter))
+            message = _shape_message(name, line, record, header, delimiter)
+            if all(_looks_like_comment(row) for row in rows):  # of the header, too
+                message = (
+                    f"{name}, line {line}: {_num_fields(record)} where the header has {len(header)}. "
+                    + _comment_remark(header)
+                )
+            raise DataError(message)
         rows.append(record)
     columns = list(zip(*rows[1:], strict=True)) if len(rows) > 1 else [() for _ in header]
     return pa.table(
@@ -144,9 +154,21 @@ def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -
     )
 
 
+def _looks_like_comment(record: list[str]) -> bool:
+    return record[0].lstrip().startswith("#")
+
+
+def _comment_remark(header: list[str]) -> str:
+    line = shortened(header[0])
+    return f"The first line, {line!r}, is taken for the header; if it is a comment, remove it."
+
+
+def _num_fields(record: list[str]) -> str:
+    return "1 field" if len(record) == 1 else f"{len(record)} fields"
+
+
 def _shape_message(name: str, line: int, record: list[str], header: list[str], delimiter: str) -> str:
-    fields = "1 field" if len(record) == 1 else f"{len(record)} fields"
-    found = f"{name}, line {line}: {fields} where the header has {len(header)}"
+    found = f"{name}, line {line}: {_num_fields(record)} where the header has {len(header)}"
     if len(record) == len(header) + 1 and not record[-1].strip():
         return f"{found}: the line ends with a delimiter ({delimiter!r}). Remove it, or name the last column."
     if len(record) > len(header):

@@ -214,8 +214,10 @@ def _guess_written_numbers(name: str, cells: Cells) -> Column | None:
         if re.fullmatch(CURRENCY + "?", unit) is None and re.search(r"\w[^\w]+\w", unit):
             continue
         remark = "" if readable.all() else _remark(cells, ~readable)
-        how = f"with {unit!r}" if unit else "with commas"
-        reason = f"numbers written {how}, such as {_quoted(kept.distinct[0])}{remark}"
+        how = [f"with {unit!r}"] if unit else []
+        if form.name == "decimal comma" or not unit:
+            how.insert(0, "with decimal commas" if form.name == "decimal comma" else "with commas")
+        reason = f"numbers written {' and '.join(how)}, such as {_quoted(kept.distinct[0])}{remark}"
         return Column(name, ColumnKind.NUMERIC, RawType.STRING, reason, number_format=form.name)
     return None
 

@@ -1,4 +1,4 @@
-"""Numbers written as text: plain decimals, numbers with a unit or currency, decimal commas.
+"""Numbers written as text: plain decimals, numbers with a unit or currency, decimal commas with or without.
 
 A format is a pattern and a few rewriting steps in RE2 syntax, the engine of both Arrow and TensorFlow, so
 that the exported graph reads a number exactly as training did. Nothing here decides what a column means.
@@ -48,13 +48,19 @@ class NumberFormat:
 _WITH_UNIT = (
     rf"^\s*(?:([+-]?)\s*{CURRENCY}?|{CURRENCY}\s*([+-]))\s*({_GROUPED})(\.[0-9]{{1,18}})?\s*(?:{_UNIT})?$"
 )
-_DECIMAL_COMMA = r"^\s*([+-]?)([0-9]{1,3}(?:[. ][0-9]{3}){1,6}|[0-9]{1,18})(?:,([0-9]{1,18}))?\s*$"
+_COMMA_GROUPED = r"[0-9]{1,3}(?:[. \x{a0}\x{202f}][0-9]{3}){1,6}|[0-9]{1,18}"
+_DECIMAL_COMMA = (
+    rf"^\s*(?:([+-]?)\s*{CURRENCY}?|{CURRENCY}\s*([+-]))\s*({_COMMA_GROUPED})(?:,([0-9]{{1,18}}))?"
+    rf"\s*(?:{_UNIT})?$"
+)
 
 NUMBER_FORMATS: Mapping[str, NumberFormat] = MappingProxyType(
     {
         "unit": NumberFormat("unit", _WITH_UNIT, ((_WITH_UNIT, r"\1\2\3\4"), (",", ""))),
         "decimal comma": NumberFormat(
-            "decimal comma", _DECIMAL_COMMA, ((_DECIMAL_COMMA, r"\1\2,\30"), (r"[. ]", ""), (",", "."))
+            "decimal comma",
+            _DECIMAL_COMMA,
+            ((_DECIMAL_COMMA, r"\1\2\3,\40"), (r"[. \x{a0}\x{202f}]", ""), (",", ".")),
         ),
     }
 )

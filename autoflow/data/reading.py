@@ -88,7 +88,8 @@ def _read_file(path: Path, encoding: str | None) -> RawTable:
     name = path.name or str(path)
     data = _read_bytes(path)
     notes = []
-    if is_gzip(data):
+    packed = is_gzip(data)
+    if packed:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
@@ -105,15 +106,36 @@ def _read_file(path: Path, encoding: str | None) -> RawTable:
         if ".parquet" not in name and ".pq" not in name:
             notes.append("read as Parquet, although the name says otherwise")
     else:
-        text, note = to_utf8(name, data, encoding)
-        notes.append(note)
-        table, note = read_json(name, text) if _is_json(form, text) else read_delimited(name, text)
-        notes.append(note)
+        said = _format_said(name, packed=packed)
+        try:
+            table, text_notes = _read_text(name, data, form, encoding)
+        except DataError as error:
+            if not said:
+                raise
+            raise DataError(f"{error} It is named like a {said}, but is none.") from None
+        if said and table.num_columns == 1:
+            raise DataError(f"{name}: this is named like a {said}, but holds text of one column.")
+        notes += [*text_notes, f"read as text: named like a {said}, but it is none" if said else ""]
     check_headers(name, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{name}: the table has columns but no rows.")
     columns = {header: plain_column(table[header]) for header in table.column_names}
     return RawTable(name, columns, table.num_rows, tuple(note for note in notes if note))
+
+
+def _read_text(
+    name: str, data: bytes, form: FileFormat, encoding: str | None
+) -> tuple[pa.Table, tuple[str, str]]:
+    text, encoding_note = to_utf8(name, data, encoding)
+    table, note = read_json(name, text) if _is_json(form, text) else read_delimited(name, text)
+    return table, (encoding_note, note)
+
+
+def _format_said(name: str, *, packed: bool) -> str:
+    """Returns the format that the name of a file of text wrongly says; empty where it says none."""
+    if ".parquet" in name or ".pq" in name:
+        return "Parquet file"
+    return "gzip archive" if name.endswith(".gz") and not packed else ""
 
 
 def _is_json(form: FileFormat, text: bytes) -> bool:

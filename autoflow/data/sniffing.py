@@ -15,6 +15,9 @@ from autoflow.errors import DataError, UsageError
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _SAMPLE_CHARACTERS = 200_000
 _SAMPLE_RECORDS = 200
+_SAMPLE_BYTES = 65_536
+_CONTROLS = bytes(code for code in range(1, 32) if code not in b"\t\n\v\f\r\x1b")
+_MOST_CONTROLS = 0.01
 
 
 class FileFormat(Enum):
@@ -79,6 +82,8 @@ def file_format(name: str, data: bytes) -> FileFormat:
         if b"xl/" in data[:4000] or b"xl/workbook" in data[-100_000:]:
             raise DataError(f"{name}: this is an Excel workbook (.xlsx), not a table of text; {_EXPORT}.")
         raise DataError(f"{name}: this is a zip archive, not a table of text; unpack it first.")
+    if data[257:262] == b"ustar":
+        raise DataError(f"{name}: this is a tar archive, not a table of text; unpack it first.")
     start = data[:1000].lstrip(codecs.BOM_UTF8).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         raise DataError(
@@ -123,6 +128,7 @@ def to_utf8(name: str, data: bytes, encoding: str | None) -> tuple[bytes, str]:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         if encoding is None:
+            _refuse_binary(name, data)
             raise DataError(
                 f"{name}, line {line}: the text is not UTF-8. Say how it is encoded, for instance "
                 "--encoding cp1252 (Western Windows), cp932 (Japanese Windows) or latin-1."
@@ -134,12 +140,23 @@ def to_utf8(name: str, data: bytes, encoding: str | None) -> tuple[bytes, str]:
     data = data.removeprefix(codecs.BOM_UTF8)
     position = data.find(b"\0")
     if position >= 0:
+        _refuse_binary(name, data)
         line = data[:position].count(b"\n") + 1
         raise DataError(
             f"{name}, line {line}: the text holds NUL bytes, so it is damaged, binary or UTF-16. "
             "If it is UTF-16, say so with --encoding utf-16."
         )
     return data, note
+
+
+def _refuse_binary(name: str, data: bytes) -> None:
+    """Raises DataError where more control characters occur than in text of any encoding."""
+    beginning = data[:_SAMPLE_BYTES]
+    if len(beginning) - len(beginning.translate(None, _CONTROLS)) > _MOST_CONTROLS * len(beginning):
+        raise DataError(
+            f"{name}: this is binary data of no format that AutoFlow knows, not a table of text. Name a CSV, "
+            "TSV, JSON lines or Parquet file."
+        )
 
 
 def guess_delimiter(text: bytes) -> str:

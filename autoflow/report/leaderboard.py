@@ -52,6 +52,15 @@ def leaderboard(results: Sequence[TrialResult], metric: str) -> tuple[Leaderboar
     return tuple(rows + [_row(0, result) for result in others])
 
 
+def part_of_rows(share: float) -> str:
+    """Returns what to add to a trial that learned from a part of the training rows.
+
+    >>> part_of_rows(0.25), part_of_rows(1.0)
+    (', learned from 25% of the rows', '')
+    """
+    return f", learned from {100 * share:.3g}% of the rows" if share < 1 else ""
+
+
 def to_csv(rows: Sequence[LeaderboardRow]) -> bytes:
     """Returns the leaderboard as CSV in UTF-8."""
     text = io.StringIO()

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoflow.budget import Budget, format_duration
+from autoflow.report.leaderboard import part_of_rows
 from autoflow.search.events import (
     DataReady,
     Event,
@@ -138,8 +139,8 @@ class LiveView:
             mark = " (best so far)" if improved else ""
             clock = format_duration(self._elapsed())
             took = format_duration(result.seconds)
-            part = f" on {result.share:.2g} of the rows" if result.share < 1 else ""
-            self._say(f"[{clock}] trial {result.number}: {outcome}{mark}, {result.spec}{part}, {took}")
+            spec = f"{result.spec}{part_of_rows(result.share)}"
+            self._say(f"[{clock}] trial {result.number}: {outcome}{mark}, {spec}, {took}")
 
     def _elapsed(self) -> float:
         """Returns the budget used so far, by earlier sessions too."""

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from autoflow.budget import format_duration
+from autoflow.errors import shortened
 from autoflow.report.contributions import contribution_line
+from autoflow.report.leaderboard import part_of_rows
+
+_CLASS_CHARACTERS = 24
+_UNFOLDED_CHARACTERS = 8
 
 if TYPE_CHECKING:
     from autoflow.run import RunReport
@@ -24,8 +31,8 @@ def show_warnings(predictor: Predictor) -> None:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
 
 
-def show_report(console: Console, report: RunReport) -> None:
-    """Prints how a run ended: the best trials, the model, how to use it, warnings."""
+def show_model(console: Console, report: RunReport) -> None:
+    """Prints what came out of a run: the best trials and the model."""
     model = report.model
     console.print(
         f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)"
@@ -40,7 +47,7 @@ def show_report(console: Console, report: RunReport) -> None:
                 str(r.trial),
                 f"{r.score:.4f}",
                 f"{r.seconds:.1f}",
-                f"{r.classifier} on {r.features}",
+                f"{r.classifier} on {r.features.replace(' ', ' + ')}{part_of_rows(r.share)}",
             )
             for r in ranked
         ],
@@ -57,6 +64,11 @@ def show_report(console: Console, report: RunReport) -> None:
     show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
     if model.contributions:
         console.print(f"  {escape(contribution_line(model.contributions))}", soft_wrap=True)
+
+
+def show_next(console: Console, report: RunReport) -> None:
+    """Prints how a run ends: how to use the model, and warnings."""
+    model = report.model
     folder = escape(str(model.folder))
     console.print("\n[bold]Next[/bold]")
     console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
@@ -87,17 +99,25 @@ def show_scores(console: Console, scores: Any, where: str) -> None:
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     console.print(f"  {text} ({escape(where)}, {scores['num_rows']} rows)", soft_wrap=True)
     classes, confusion = scores.get("classes"), scores.get("confusion")
-    widths = sum(max(4, len(name)) + 4 for name in classes or ())
-    if confusion and widths + 4 + max(len("true \\ predicted"), *map(len, classes)) <= console.width:
-        rows = [(name, *(str(count) for count in row)) for name, row in zip(classes, confusion, strict=True)]
-        show_table(console, ("true \\ predicted", *classes), rows)
+    names = [shortened(name, _CLASS_CHARACTERS) for name in classes or ()]
+    widths = sum(max(4, len(name)) + 4 for name in names)
+    if confusion and widths + 4 + max(len("true \\ predicted"), *map(len, names)) <= console.width:
+        rows = [(name, *(str(count) for count in row)) for name, row in zip(names, confusion, strict=True)]
+        show_table(console, ("true \\ predicted", *names), rows)
 
 
 def show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Prints a table; long cells are folded."""
+    """Prints a table; a terminal folds long cells, a log gets one line for each row."""
+    if not console.is_terminal:
+        widths = [max(map(cell_len, cells)) for cells in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
+            console.print(Text("  " + "    ".join(cells).rstrip()), soft_wrap=True)
+        return
     table = Table(box=None, padding=(0, 2), header_style="bold")
-    for name in header:
-        table.add_column(escape(name), overflow="fold")
+    for position, name in enumerate(header):
+        longest = max(len(cell) for cell in (name, *(row[position] for row in rows)))
+        table.add_column(escape(name), overflow="fold", min_width=min(longest, _UNFOLDED_CHARACTERS))
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

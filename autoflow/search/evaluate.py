@@ -45,6 +45,19 @@ class Experiment:
         return np.concatenate([fold.validation for fold in self.folds])
 
     @property
+    def class_shares(self) -> np.ndarray:
+        """What a model could answer that looks at no column: `float32[m, C]`, in the order of held-out rows.
+
+        Each row has the shares of the classes in the training rows of its fold, each counted once more.
+        """
+        num_classes = len(self.dataset.schema.classes)
+        parts = []
+        for fold in self.folds:
+            counts = np.bincount(self.dataset.labels[fold.train], minlength=num_classes) + 1.0
+            parts.append(np.tile(np.float32(counts / counts.sum()), (len(fold.validation), 1)))
+        return np.concatenate(parts)
+
+    @property
     def refit_factor(self) -> float:
         """Seconds that a fit on all rows is expected to take for each second of a trial."""
         train_share = float(np.mean([len(fold.train) for fold in self.folds])) / self.dataset.num_rows

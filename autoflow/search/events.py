@@ -59,7 +59,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial ended and is on disk.
+    """A trial ended and is on disk, or was cut off by the end of the search.
 
     Args:
         result: how it ended.

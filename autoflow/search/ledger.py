@@ -44,6 +44,16 @@ CREATE TABLE IF NOT EXISTS trials (
 """
 
 
+_DIFFERENCES = {
+    "format": "it was written by another version of AutoFlow",
+    "data": "its data was another table, or this one has changed since",
+    "components": "its component files (--components) were others, or have changed since",
+    "embeddings": "its models of --embedding were others",
+    "image_weights": "its pretrained networks (--image-weights) were others",
+}
+"""In words what two runs differ in, where the values themselves tell a person nothing."""
+
+
 class DamagedTrialError(MachineError):
     """A recorded trial's file is gone or not what was written; the other trials are sound."""
 
@@ -220,17 +230,18 @@ class Ledger:
         if stored is None:
             self.remember("run", wanted)
             return
-        for key, value in wanted.items():
-            if key == "data" and stored.get(key) != value:
-                raise UsageError(
-                    f"{self.folder} belongs to another run: its data was another table, or this one has "
-                    "changed since. Name another folder with --output."
-                )
-            if stored.get(key) != value:
-                raise UsageError(
-                    f"{self.folder} belongs to another run: its {key} was {_shown(stored.get(key))}, "
-                    f"this one has {_shown(value)}. Name another folder with --output."
-                )
+        differing = [key for key, value in wanted.items() if stored.get(key) != value]
+        if "label" in differing and "data" in differing:
+            differing.remove("data")  # what names the content of a table knows its label
+        if differing:
+            words = "; ".join(
+                _DIFFERENCES.get(key)
+                or f"its {key} was {_shown(stored.get(key))}, this one has {_shown(wanted[key])}"
+                for key in differing
+            )
+            raise UsageError(
+                f"{self.folder} belongs to another run: {words}. Name another folder with --output."
+            )
 
     def _write(self, number: int, suffix: str, content: bytes) -> str:
         path = self._path(number, suffix)

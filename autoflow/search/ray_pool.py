@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,12 @@ from autoflow.errors import MachineError
 from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Evaluator, Experiment
 from autoflow.search.ray_cluster import cache_folder, last_line
-from autoflow.search.trial import Outcome, TrialJob, TrialResult
+from autoflow.search.trial import Outcome, Refits, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
+_WORKER_DIED = "its worker process died (killed, out of memory, or crashed in native code)"
 
 
 class RayWorker:
@@ -159,18 +160,13 @@ class RayPool:
             if slot.job is not None:
                 self._end(slot)
 
-    def refit(
-        self, jobs: Sequence[Refit], seconds: float, should_stop: Callable[[], bool]
-    ) -> Mapping[int, FittedPipeline]:
+    def refit(self, jobs: Sequence[Refit], seconds: float, should_stop: Callable[[], bool]) -> Refits:
         """Fits pipelines on all rows, side by side.
 
         Args:
             jobs: the most important first.
             seconds: for all of them; what is not done by then is given up.
             should_stop: tells whether to give up now.
-
-        Returns:
-            The fitted pipelines by trial number; those whose worker died or whose fit raised are missing.
         """
         import ray
 
@@ -178,6 +174,7 @@ class RayPool:
         waiting = list(jobs)
         running: dict[Any, tuple[_Slot, Refit]] = {}
         fitted: dict[int, FittedPipeline] = {}
+        failed: dict[int, str] = {}
         while waiting or running:
             busy = [slot for slot, _ in running.values()]
             # a worker that lives saves seconds, so ended ones come last
@@ -198,9 +195,13 @@ class RayPool:
             slot, job = running.pop(ready[0])
             try:
                 fitted[job.trial.number] = ray.get(ready[0])
-            except ray.exceptions.RayError:
+            except ray.exceptions.RayActorError:
+                failed[job.trial.number] = _WORKER_DIED
                 self._end(slot)
-        return fitted
+            except ray.exceptions.RayError as error:
+                failed[job.trial.number] = last_line(error)
+                self._end(slot)
+        return Refits(fitted, failed)
 
     def close(self) -> None:
         """Ends the workers and deletes the prepared features of this machine."""
@@ -214,11 +215,7 @@ class RayPool:
         try:
             result = ray.get(slot.reference)
         except ray.exceptions.RayActorError:
-            return self._lose(
-                slot,
-                Outcome.LOST,
-                "its worker process died (killed, out of memory, or crashed in native code)",
-            )
+            return self._lose(slot, Outcome.LOST, _WORKER_DIED)
         except ray.exceptions.RayError as error:
             return self._lose(slot, Outcome.FAILED, last_line(error))
         slot.job = slot.reference = None

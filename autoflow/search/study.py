@@ -106,6 +106,7 @@ class Study:
     num_new: int = field(default=0, init=False)
     _proposals: dict[int, Proposal] = field(default_factory=dict, init=False)
     _tries: dict[int, int] = field(default_factory=dict, init=False)
+    _started: dict[int, float] = field(default_factory=dict, init=False)
     _pending: deque[Proposal] = field(default_factory=deque, init=False)
     _retries: deque[TrialJob] = field(default_factory=deque, init=False)
     _next_number: int = field(default=0, init=False)
@@ -150,12 +151,25 @@ class Study:
                 break
             for result in self.pool.wait(0.25):
                 self._take(result)
-        for job in self.pool.running():
-            self.results.append(
-                TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, message=Outcome.OUT_OF_TIME.value)
-            )
-        self.pool.abandon()
+        self._give_up_running()
         self._warn_of_broken_components()
+
+    def _give_up_running(self) -> None:
+        """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
+        why = "was stopped with the search" if self.should_stop() else Outcome.OUT_OF_TIME.value
+        for job in self.pool.running():
+            seconds = self.budget.elapsed() - self._started[job.number]
+            result = TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, seconds=seconds, message=why)
+            self.results.append(result)
+            self._tell_ended(result)
+        self.pool.abandon()
+
+    def _tell_ended(self, result: TrialResult) -> tuple[int, int]:
+        """Tells the observer, and returns how many trials have a score and how many have none."""
+        num_finished = sum(each.finished for each in self.results)
+        num_failed = len(self.results) - num_finished
+        self.observer(TrialEnded(result, self.best, num_finished, num_failed))
+        return num_finished, num_failed
 
     def _patience(self) -> float:
         """Returns how long running trials may overrun: without any model the first one is waited for."""
@@ -183,6 +197,7 @@ class Study:
                     continue
                 job = self._new_job(proposal, max(seconds, _SHORTEST_TRIAL_SECONDS))
             self._tries[job.number] = self._tries.get(job.number, 0) + 1
+            self._started[job.number] = self.budget.elapsed()
             self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
             self.observer(TrialStarted(job))
 
@@ -273,9 +288,7 @@ class Study:
         self._tell(proposal, result)
         self.results.append(replace(result, artifact=None))
         self.num_new += 1
-        num_finished = sum(each.finished for each in self.results)
-        num_failed = len(self.results) - num_finished
-        self.observer(TrialEnded(result, self.best, num_finished, num_failed))
+        num_finished, num_failed = self._tell_ended(result)
         if num_finished == 0 and num_failed >= max(3, self._num_opening):
             first = next(each for each in self.results if not each.finished)
             raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from autoflow.pipeline.spec import PipelineSpec
+
+if TYPE_CHECKING:
+    from autoflow.pipeline.assembly import FittedPipeline
 
 
 class Outcome(Enum):
@@ -81,6 +85,19 @@ class TrialResult:
     def seconds_on_all(self) -> float:
         """Seconds that it is expected to take on all training rows."""
         return self.seconds / self.share
+
+
+@dataclass(frozen=True)
+class Refits:
+    """What became of fits on all rows; trials in neither mapping did not end in time.
+
+    Args:
+        fitted: pipelines by trial number.
+        failed: why a fit raised or its worker died, by trial number.
+    """
+
+    fitted: Mapping[int, FittedPipeline]
+    failed: Mapping[int, str]
 
 
 class WorkerPool(Protocol):

@@ -17,7 +17,7 @@ import pandas as pd
 
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
-from autoflow.errors import DataError, NoModelError
+from autoflow.errors import DataError, NoModelError, UsageError
 from autoflow.manifest import Manifest, changed_files, read_manifest, versions_in
 from autoflow.metrics import Scores, evaluate_probabilities
 from autoflow.serving.rows import labelled_rows, open_table, raw_rows
@@ -39,6 +39,7 @@ def load(path: str | os.PathLike[str]) -> Predictor:
             taken), or a run folder that holds one as `model/`.
 
     Raises:
+        UsageError: there is no such path.
         NoModelError: no model there, or a damaged or changed one.
 
     >>> load("run").predict("new_rows.csv")                                             # doctest: +SKIP
@@ -60,7 +61,8 @@ def find_version(path: Path) -> Path:
     """Returns the version folder that a path means: itself, or the largest version in it or in its `model`.
 
     Raises:
-        NoModelError: there is none.
+        UsageError: there is no such path.
+        NoModelError: there is no model in it.
     """
     if (path / "saved_model.pb").exists():
         return path
@@ -69,7 +71,7 @@ def find_version(path: Path) -> Path:
         if versions:
             return folder / str(versions[-1])
     if not path.exists():
-        raise NoModelError(f"{path}: there is no such folder; give a run folder or a version folder.")
+        raise UsageError(f"{path}: there is no such folder; give a run folder or a version folder.")
     raise NoModelError(
         f"{path}: there is no exported model here; give a run folder whose search has finished, "
         "or a version folder such as run/model/1."

@@ -68,6 +68,7 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
             warnings.extend(
                 f"{table.name}: {line}." for line in picture_remarks(column.name, values[column.name])
             )
+            warnings.extend(_folder_hint(table, column.name, values[column.name]))
         if not is_number_kind(column.kind):
             continue
         read = column_values(column, values[column.name])
@@ -81,6 +82,18 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
                 f"{thing} and count as missing."
             )
     return RawRows(values, tuple(warnings))
+
+
+def _folder_hint(table: RawTable, column: str, values: np.ndarray) -> list[str]:
+    """Returns what to do where the table names picture files and none of them can be used."""
+    given = [value for value in values if value.digest or value.problem]
+    if not given or any(value.digest or not value.path for value in given):
+        return []
+    where = table.folder.resolve()
+    return [
+        f"{table.name}: column {column!r}: none of the picture files can be used; they are looked for in "
+        f"{where}. Name another folder with --image-folder."
+    ]
 
 
 def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarray]:

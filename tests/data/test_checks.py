@@ -41,7 +41,17 @@ def two(num_rows: int = NUM_ROWS) -> list[str]:
         ([""] * NUM_ROWS, ["'kind' is empty in every row"]),
         (["new"] * NUM_ROWS, ["has one class ('new')", "two or more", "--label"]),
         ([*two(), "odd", *[""] * 3], ["class 'odd' of label column 'kind' has a single row", "remove"]),
-        ([*two(), "odd", "odder"], ["2 classes ('odd', 'odder')", "have a single row"]),
+        (
+            [*two(), "odd", "odder"],
+            ["2 of the 4 classes ('odd', 'odder')", "have a single row each", "--label"],
+        ),
+        (
+            [*[i % 30 for i in range(NUM_ROWS)], *range(30, 60)],
+            [
+                "30 of the 60 classes ('30', '31', '32', '33', '34' and 25 more)",
+                "If 'kind' is a quantity, put ranges",
+            ],
+        ),
         ([f"n{i}" for i in range(NUM_ROWS)], ["a different value in every row", "id"]),
         ([*[f"n{i}" for i in range(1500)], *["n1"] * 100], ["1,500 different values", "id"]),
         ([float(i % 150) * 1.5 for i in range(NUM_ROWS)], ["quantity", "regression is not supported yet"]),

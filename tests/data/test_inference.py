@@ -228,6 +228,10 @@ def test_numbers_with_units(cells, unit):
 
 def test_decimal_commas():
     assert guess([f"{i},{i % 10}" for i in range(NUM_ROWS)]).number_format == "decimal comma"
+    column = guess([f"{1000 + i},{i % 10} €" for i in range(NUM_ROWS)])
+    assert column.number_format == "decimal comma"
+    assert "with decimal commas and with '€'" in column.reason
+    assert kind(repeated("1,5 kg", "700,5 g", "2,5 kg")) is ColumnKind.CATEGORICAL
 
 
 def test_mixed_units_and_codes_are_no_numbers():

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -203,6 +204,17 @@ def zipped(name: str) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("name", "said"), [("t.parquet", "Parquet file"), ("t.pq", "Parquet file"), ("t.csv.gz", "gzip archive")]
+)
+def test_text_under_the_name_of_a_binary_format(tmp_path, name, said):
+    for content in ("not that\n", "a\n1\n2\n", "a,b\n1\n", bytes(range(256)) * 4, b"a,b\n\xff\xfe,1\n"):
+        assert f"named like a {said}" in refusal(write(tmp_path, name, content))
+    table = read_table(write(tmp_path, name, "a,b\n1,2\n"))
+    assert list(table.columns) == ["a", "b"]
+    assert any(f"named like a {said}" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
     ("content", "what"),
     [
         (zipped("xl/workbook.xml"), "Excel workbook (.xlsx)"),
@@ -215,6 +227,9 @@ def zipped(name: str) -> bytes:
         (b"SQLite format 3\0" + bytes(50), "SQLite database"),
         (b"<?xml version='1.0'?><a/>", "XML document"),
         (b"BZh91AY", "bzip2 archive"),
+        (bytes(257) + b"ustar" + bytes(300), "tar archive"),
+        (bytes(range(256)) * 4, "binary data of no format that AutoFlow knows"),
+        (pickle.dumps(list(range(1000))), "binary data of no format that AutoFlow knows"),
     ],
 )
 def test_other_formats_under_the_name_csv_are_named(tmp_path, content, what):
@@ -235,6 +250,23 @@ def test_other_formats_under_the_name_csv_are_named(tmp_path, content, what):
 def test_wrong_number_of_fields_names_the_line(tmp_path, text, line, found, expected):
     message = refusal(write(tmp_path, "t.csv", text))
     assert message.startswith(f"t.csv, line {line}: {found} fields where the header has {expected}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# exported by me\na,b,c\n1,2,3\n",
+        "# exported by me\n#\na,b,c\n1,2,3\n",
+        "# exported by me, and others\na;b;c\n1;2;3\n",
+        "# exported by me,,\na,b,c\n1,2,3\n",
+    ],
+)
+def test_a_comment_in_the_place_of_the_header_is_named(tmp_path, text):
+    message = refusal(write(tmp_path, "t.csv", text))
+    assert "The first line, '# exported by me" in message
+    assert message.endswith("is taken for the header; if it is a comment, remove it.")
+    headed = refusal(write(tmp_path, "t.csv", "#id,b,c\n1,2,3\n1,2\n"))
+    assert "comment" not in headed
 
 
 def test_trailing_delimiters(tmp_path):

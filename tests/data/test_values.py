@@ -103,6 +103,11 @@ def test_what_is_no_decimal(text):
         ("decimal comma", "1.234,5", 1234.5),
         ("decimal comma", "-0,25", -0.25),
         ("decimal comma", "1.5", NAN),
+        ("decimal comma", "1211,50 €", 1211.5),
+        ("decimal comma", "1.211,50\u00a0€", 1211.5),
+        ("decimal comma", "1\u202f211,5 kg", 1211.5),
+        ("decimal comma", "-€ 3,25", -3.25),
+        ("decimal comma", "1,2,3 kg", NAN),
     ],
 )
 def test_written_numbers(name, text, number):

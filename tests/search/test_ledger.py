@@ -91,6 +91,25 @@ def test_a_folder_of_another_run_is_refused(tmp_path, key):
         Ledger(tmp_path / "run", SETTINGS | {key: "other"})
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"components": "9f86d081884c7d65"}, r"its component files \(--components\) were others"),
+        ({"embeddings": ["9f86d081884c7d65"]}, "its models of --embedding were others"),
+        ({"image_weights": [["MobileNetV2", "9f86d081884c7d65"]]}, r"\(--image-weights\) were others"),
+        ({"data": "d2", "seed": 3}, "another table.*; its seed was 0, this one has 3"),
+        ({"data": "d2", "label": "sort"}, 'run: its label was "kind", this one has "sort"[.]'),
+    ],
+)
+def test_what_differs_is_said_in_words(tmp_path, changes, words):
+    whole = SETTINGS | {"components": "e3b0c44298fc1c14", "embeddings": [], "image_weights": []}
+    Ledger(tmp_path / "run", whole).close()
+    with pytest.raises(UsageError, match=words) as caught:
+        Ledger(tmp_path / "run", whole | changes)
+    assert "9f86d" not in str(caught.value)
+    assert "e3b0c" not in str(caught.value)
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds other files"):

@@ -1,5 +1,6 @@
 """The search loop against a pool without processes."""
 
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -254,6 +255,36 @@ def test_a_wish_to_stop_ends_the_search_after_the_trials_that_are_done(tmp_path)
     study.run()
     study.ledger.close()
     assert sum(result.finished for result in study.results) == 4
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_trials_that_the_end_cuts_off_are_told(tmp_path, by_hand):
+    class HangingPool(FakePool):
+        def wait(self, seconds):
+            if 0 in [job.number for job in self.jobs.values()]:
+                return super().wait(seconds)
+            time.sleep(0.02)
+            return []
+
+    ended = []
+    study = study_in(
+        tmp_path / "run",
+        HangingPool(scored),
+        seconds=1.8,
+        observer=lambda event: ended.append(event) if isinstance(event, TrialEnded) else None,
+        should_stop=lambda: by_hand and bool(ended),
+    )
+    study.costs = FinishCosts(0.1, 0.0, 0.0)
+    study.run()
+    recorded = [entry.result.number for entry in study.ledger.entries()]
+    study.ledger.close()
+    assert recorded == [0]
+    cut_off = [event.result for event in ended[1:]]
+    assert cut_off
+    assert all(result.outcome is Outcome.OUT_OF_TIME and result.seconds > 0 for result in cut_off)
+    words = "was stopped with the search" if by_hand else "did not finish before the deadline"
+    assert {result.message for result in cut_off} == {words}
+    assert (ended[-1].num_finished, ended[-1].num_failed) == (1, len(cut_off))
 
 
 def test_non_finite_scores_never_rank(tmp_path):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from fake_model import Served
 
-from autoflow.errors import DataError, NoModelError
+from autoflow.errors import DataError, NoModelError, UsageError
 from autoflow.export.saved_model import export_model
 from autoflow.manifest import ManifestDetails, hash_files, read_manifest, write_manifest
 from autoflow.serving import predictor as module
@@ -159,7 +159,7 @@ def test_the_servers_own_files_may_change(served: Served, tmp_path: Path) -> Non
 
 
 def test_no_model(tmp_path: Path, served: Served) -> None:
-    with pytest.raises(NoModelError, match="there is no such folder"):
+    with pytest.raises(UsageError, match="there is no such folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(NoModelError, match="there is no exported model here"):
         load(tmp_path)
