@@ -46,7 +46,8 @@ class FinishCosts:
         fixed_seconds: exporting, verifying, reporting a single model.
         member_seconds: the same for each further pipeline of an ensemble.
         refit_factor: seconds of a refit on all rows for each second that the trial took.
-        network_pipelines: pipelines that a network brings as a member: under cross-validation its folds.
+        network_pipelines: pipelines that a network brings as a member: under cross-validation its folds, more
+            than 1.
     """
 
     fixed_seconds: float
@@ -179,10 +180,10 @@ class Study:
 
     def _hand_out(self) -> None:
         for worker in self.pool.idle():
-            seconds = min(
-                self._search_seconds(),
-                (self.budget.remaining() - self.costs.fixed_seconds) / (1 + self.costs.refit_factor),
-            )
+            seconds = self._search_seconds()
+            if self.costs.network_pipelines > 1:  # folds are no model to export: it must be fitted again
+                left = self.budget.remaining() - self.costs.fixed_seconds
+                seconds = min(seconds, left / (1 + self.costs.refit_factor))
             first = self._next_number == 0 and not self._retries
             if seconds < _SHORTEST_TRIAL_SECONDS and not first:
                 return
