@@ -5,6 +5,7 @@ Imported only where TensorFlow is needed anyway: for parity checks and for the e
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ class PipelineModule(tf.Module):
         blocks = []
         for node, extractor in zip(self._pipeline.spec.nodes, self._pipeline.extractors, strict=True):
             # equal columns and an extractor that learned the same give the same features
-            content = pickle.dumps((node.columns, extractor))
+            content = hashlib.sha256(pickle.dumps((node.columns, extractor))).digest()
             if content not in prepared:
                 columns = [schema.column(name) for name in node.columns]
                 values = raw_texts(columns, raw) if node.reads_rows else matrix(columns, raw)

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-_PREDICT_ROWS = {"float32": 8192, "int32": 512, "uint8": 256}
-"""Rows of one call by the type of a block: networks on texts and pictures have large activations."""
+_PREDICT_ROWS = {"float32": 8192, "int32": 8192, "uint8": 256}
+"""Rows of one call at most by the type of a block: networks on pictures have large activations."""
+_PREDICT_TOKENS = 16_384
+"""Integers of one call at most: a recurrent network holds thousands of numbers for each token of a text."""
 
 _FUSED = "autoflow_fused"
 """Name of the layer whose output is the fused features."""
@@ -208,6 +210,8 @@ def _network(
 def in_parts(blocks: Sequence[Any]) -> Iterator[list[Any]]:
     """Yields the blocks, arrays or tensors, some rows at a time, so that activations fit into memory."""
     size = min(_PREDICT_ROWS[block.dtype.name] for block in blocks)
+    tokens = sum(int(block.shape[1]) for block in blocks if block.dtype.name == "int32")
+    size = max(16, min(size, _PREDICT_TOKENS // max(1, tokens)))
     for start in range(0, len(blocks[0]), size):
         yield [block[start : start + size] for block in blocks]
 

@@ -86,7 +86,7 @@ class TextVector:
         keys: `int64[v]`, ascending keys of the kept n-grams.
         idf: `float32[v]`, inverse document frequencies.
         sublinear: whether counts weigh by their logarithm.
-        projection: `float32[v, d]`.
+        projection: `float16[v, d]`, most of what an exported model of text weighs.
         offset: `float64[d]`, subtracted at the end.
 
     Sums run in float64: a tree splits at thresholds, and the last digits of float32 sums depend on the order.
@@ -190,7 +190,7 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
     """
     keys, idf = _vocabulary(tokens, texts, settings)
     if not len(keys):
-        nothing = np.zeros((0, 1), np.float32)
+        nothing = np.zeros((0, 1), np.float16)
         return TextVector(tokens, settings.sizes, keys, idf, settings.sublinear, nothing, np.zeros(1))
     identity = (
         np.eye(len(keys), dtype=np.float32) if len(keys) <= settings.dimensions else np.zeros((len(keys), 0))
@@ -209,7 +209,7 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
         keys,
         idf,
         settings.sublinear,
-        (projection * scale).astype(np.float32),
+        (projection * scale).astype(np.float16),
         vectors.mean(axis=0) * scale,
     )
 
