@@ -46,6 +46,7 @@ class ModelBuilder:
         embeddings: exported models, run or version folders, whose embeddings are features of every trial.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE` with a network and its weights
             of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
+        text_embeddings: folders of pretrained Model2Vec embeddings of texts; never fetched.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -67,6 +68,7 @@ class ModelBuilder:
         image_folder: str | Path | None = None,
         embeddings: Sequence[str | Path] = (),
         image_weights: Sequence[str] = (),
+        text_embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -80,6 +82,7 @@ class ModelBuilder:
         self.image_folder = image_folder
         self.embeddings = embeddings
         self.image_weights = image_weights
+        self.text_embeddings = text_embeddings
 
     def fit(
         self,
@@ -121,6 +124,7 @@ class ModelBuilder:
             source=source,
             embeddings=tuple(find_version(Path(folder)) for folder in self.embeddings),
             image_weights=tuple(self.image_weights),
+            text_embeddings=tuple(Path(folder) for folder in self.text_embeddings),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

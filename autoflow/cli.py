@@ -122,6 +122,10 @@ def fit(
         list[str] | None,
         typer.Option(help="pretrained network for pictures, again for more", metavar="ARCHITECTURE=FILE"),
     ] = None,
+    text_embeddings: Annotated[
+        list[Path] | None,
+        typer.Option(help="pretrained Model2Vec embeddings of texts, again for more", metavar="FOLDER"),
+    ] = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
@@ -151,6 +155,7 @@ def fit(
         test=test,
         embeddings=tuple(find_version(folder) for folder in embedding or []),
         image_weights=tuple(image_weights or []),
+        text_embeddings=tuple(text_embeddings or []),
     )
     budget = Budget.since_process_start(settings.seconds)
     console = Console(highlight=False)

@@ -34,6 +34,7 @@ class RunSettings:
         test: labelled table that the model will be scored on, checked before the search; None for none.
         embeddings: version folders of exported models whose embeddings are features of every trial.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE`.
+        text_embeddings: folders of pretrained embedding models for texts.
     """
 
     output: Path
@@ -51,6 +52,7 @@ class RunSettings:
     test: Path | None = None
     embeddings: tuple[Path, ...] = ()
     image_weights: tuple[str, ...] = ()
+    text_embeddings: tuple[Path, ...] = ()
 
 
 def check_settings(settings: RunSettings) -> None:
