@@ -154,7 +154,7 @@ def _checked_pieces(folder: str, tokenizer: Tokenizer) -> dict[str, Any]:
         found = ", ".join(f"{part} {kind}" for part, kind in kinds.items() if kind != _SUPPORTED[part])
         raise UsageError(
             f"{folder}: its tokenizer has {found}; text embeddings need WordPiece with the normaliser and "
-            "pre-tokeniser of BERT, as the English potion models have."
+            "pre-tokeniser of BERT, as models distilled from one have."
         )
     pieces: dict[str, Any] = description["model"]
     if pieces["unk_token"] not in pieces["vocab"]:
