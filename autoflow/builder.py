@@ -48,6 +48,7 @@ class ModelBuilder:
             of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
         group: column whose equal values, such as a customer, are never parted between training and checking.
         time_column: column that orders rows in time; models of earlier rows are checked on later ones.
+        text_embeddings: folders of pretrained Model2Vec embeddings of texts; never fetched.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
     >>> builder
@@ -71,6 +72,7 @@ class ModelBuilder:
         image_weights: Sequence[str] = (),
         group: str | None = None,
         time_column: str | None = None,
+        text_embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
         self.time_budget = time_budget
@@ -86,6 +88,7 @@ class ModelBuilder:
         self.image_weights = image_weights
         self.group = group
         self.time_column = time_column
+        self.text_embeddings = text_embeddings
 
     def fit(
         self,
@@ -129,6 +132,7 @@ class ModelBuilder:
             image_weights=tuple(self.image_weights),
             group=self.group,
             time_column=self.time_column,
+            text_embeddings=tuple(Path(folder) for folder in self.text_embeddings),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
         self._predictor: Predictor | None = None

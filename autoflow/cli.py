@@ -149,6 +149,10 @@ def fit(
         list[str] | None,
         typer.Option(help="pretrained network for pictures, again for more", metavar="ARCHITECTURE=FILE"),
     ] = None,
+    text_embeddings: Annotated[
+        list[Path] | None,
+        typer.Option(help="pretrained Model2Vec embeddings of texts, again for more", metavar="FOLDER"),
+    ] = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print the model folder only")] = False,
@@ -180,6 +184,7 @@ def fit(
         image_weights=tuple(image_weights or []),
         group=group,
         time_column=time_column,
+        text_embeddings=tuple(text_embeddings or []),
     )
     budget = Budget.since_process_start(settings.seconds)
     console = Console(highlight=False)

@@ -32,10 +32,10 @@ LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LookupTableImportV2 LowerBound
 MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
 ParseExampleV2 PartitionedCall Placeholder Pow Prod RaggedGather RaggedTensorToTensor Range RealDiv Relu
 Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate SegmentSum Select SelectV2 Shape Sigmoid Sin Size
-Softmax SparseSegmentSumWithNumSegments SparseTensorDenseMatMul Split SplitV Sqrt Square
-SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile
-StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLength StringLower
-StringSplitV2 StringStrip StringToNumber Sub Substr Sum TakeDataset Tanh TensorDataset
+Softmax SparseSegmentMeanWithNumSegments SparseSegmentSumWithNumSegments SparseTensorDenseMatMul Split
+SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf
+StatelessWhile StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLength
+StringLower StringSplitV2 StringStrip StringToNumber Sub Substr Sum TakeDataset Tanh TensorDataset
 TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack
 TensorSliceDataset Tile TopKV2 Transpose UnicodeDecode UnicodeEncode Unique UniqueWithCounts Unpack
 UnsortedSegmentMax UnsortedSegmentSum UpperBound Where While ZerosLike

@@ -26,6 +26,7 @@ from autoflow.search.ray_cluster import sweep
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.session import Session, resumed
 from autoflow.settings import RunSettings, check_settings
+from autoflow.text_embeddings import text_embeddings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,7 @@ def _profile(dataset: Dataset, settings: RunSettings) -> DataProfile:
             for folder in settings.embeddings
         ),
         image_weights=tuple(image_weights(text) for text in settings.image_weights),
+        text_embeddings=tuple(text_embeddings(folder) for folder in settings.text_embeddings),
     )
 
 
@@ -161,4 +163,5 @@ def _identity(dataset: Dataset, settings: RunSettings, profile: DataProfile) -> 
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
         "embeddings": [part.fingerprint[:16] for part in profile.parts],
         "image_weights": [[each.architecture, each.fingerprint[:16]] for each in profile.image_weights],
+        "text_embeddings": [each.fingerprint[:16] for each in profile.text_embeddings],
     }

@@ -36,6 +36,7 @@ class RunSettings:
         group: header of a column whose equal values may not be parted by a split.
         time_column: header of a column that orders rows in time: later rows check models of earlier ones.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE`.
+        text_embeddings: folders of pretrained embedding models for texts.
     """
 
     output: Path
@@ -55,6 +56,7 @@ class RunSettings:
     group: str | None = None
     time_column: str | None = None
     image_weights: tuple[str, ...] = ()
+    text_embeddings: tuple[Path, ...] = ()
 
 
 def check_settings(settings: RunSettings) -> None:

@@ -18,6 +18,7 @@ FLOORS = {
     "manifest": 2,
     "image_weights": 3,
     "parts": 3,
+    "text_embeddings": 3,
     "components": 4,
     "serving": 4,
     "pipeline": 5,
@@ -57,6 +58,8 @@ ONLY_IN = {
         "autoflow/testing/declaration.py",
     },
     "typer": {"autoflow/cli.py"},
+    "model2vec": {"autoflow/text_embeddings.py"},
+    "tokenizers": {"autoflow/text_embeddings.py"},
     "lightgbm": {"autoflow/components/classification/boosted_trees.py", "autoflow/search/ray_pool.py"},
 }
 ROLES = tuple(f"autoflow.components.{path.parent.name}" for path in FILES if path.parts[-3] == "components")

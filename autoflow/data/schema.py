@@ -150,6 +150,19 @@ class ImageWeights:
 
 
 @dataclass(frozen=True)
+class TextEmbeddings:
+    """A pretrained embedding model for texts.
+
+    Args:
+        folder: where it lies, absolute.
+        fingerprint: of its files.
+    """
+
+    folder: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class DataProfile:
     """What `sample` may know about the data: never values, only counts and shares.
 
@@ -159,6 +172,7 @@ class DataProfile:
         columns: one profile a feature column.
         parts: exported models whose embeddings the user wants as features.
         image_weights: pretrained networks for pictures that the user named.
+        text_embeddings: pretrained embedding models for texts that the user named.
     """
 
     num_rows: int
@@ -166,6 +180,7 @@ class DataProfile:
     columns: tuple[ColumnProfile, ...]
     parts: tuple[ModelPart, ...] = ()
     image_weights: tuple[ImageWeights, ...] = ()
+    text_embeddings: tuple[TextEmbeddings, ...] = ()
 
     @property
     def num_classes(self) -> int:

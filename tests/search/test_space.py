@@ -8,7 +8,14 @@ import pytest
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
 from autoflow.components.registry import Role, names
-from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile, ImageWeights, ModelPart
+from autoflow.data.schema import (
+    ColumnKind,
+    ColumnProfile,
+    DataProfile,
+    ImageWeights,
+    ModelPart,
+    TextEmbeddings,
+)
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.portfolio import recipes
 from autoflow.search.sampler import Sampler, opening
@@ -86,7 +93,8 @@ def test_a_spec_goes_to_json_and_back(proposals):
 def test_the_portfolio_begins_with_a_baseline_and_tries_every_component():
     part = ModelPart("/run/model/1", "0" * 64, ("age", "town"))
     weights = ImageWeights("MobileNetV2", "weights.h5", "0" * 32)
-    profile = replace(PROFILE, parts=(part,), image_weights=(weights,))
+    vectors = TextEmbeddings("/vectors", "0" * 32)
+    profile = replace(PROFILE, parts=(part,), image_weights=(weights,), text_embeddings=(vectors,))
     opened = [proposal.spec for proposal in opening(Sampler(profile, 0), recipes(profile))]
     assert all(node.columns == part.columns for spec in opened for node in spec.nodes if node.reads_rows)
     classifiers = [proposal.to_json()["classification"]["component"] for proposal in opened]
