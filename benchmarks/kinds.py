@@ -1,13 +1,16 @@
 """Compares a model of all columns of a mixed table with models of its columns of one kind alone.
 
     python benchmarks/kinds.py DATA_FOLDER --sets petfinder grocery_products pokedex [--seconds 300]
+                               [--results accuracy.jsonl]
 
-The kinds are those that AutoFlow itself sees; every model gets the same budget, one after the other.
+The kinds are those that AutoFlow itself sees; every model gets the same budget, one after the other. Models of
+all columns that benchmarks/accuracy.py measured at that budget are taken from its results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -53,10 +56,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", nargs="+", required=True)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--results", type=Path, help="what benchmarks/accuracy.py wrote")
     arguments = parser.parse_args()
+    lines = arguments.results.read_text(encoding="utf-8").splitlines() if arguments.results else []
+    measured = {
+        line["set"]: line["log_loss"]
+        for line in map(json.loads, lines)
+        if line["budget_s"] == arguments.seconds
+    }
     rows = []
     for table in tables(arguments.folder, arguments.sets):
-        losses = {"all": log_loss(table, arguments.seconds, arguments.folder)}
+        whole = measured.get(table.name) or log_loss(table, arguments.seconds, arguments.folder)
+        losses = {"all": whole}
         for kind, columns in columns_by_kind(table).items():
             with tempfile.TemporaryDirectory() as scratch:
                 part = with_columns(table, columns, Path(scratch))
