@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ import pandas as pd
 from autoflow.budget import Budget, format_duration, parse_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import NoModelError, UsageError
+from autoflow.export.saved_model import Limits
 from autoflow.run import RunReport, execute
 from autoflow.settings import RunSettings
 
@@ -48,6 +50,8 @@ class ModelBuilder:
             of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
         group: column whose equal values, such as a customer, are never parted between training and checking.
         time_column: column that orders rows in time; models of earlier rows are checked on later ones.
+        max_latency_ms: milliseconds that one row may take through the exported graph on this machine.
+        max_size_mb: millions of bytes that the exported model may have.
         text_embeddings: folders of pretrained Model2Vec embeddings of texts; never fetched.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
@@ -72,6 +76,8 @@ class ModelBuilder:
         image_weights: Sequence[str] = (),
         group: str | None = None,
         time_column: str | None = None,
+        max_latency_ms: float = math.inf,
+        max_size_mb: float = math.inf,
         text_embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
@@ -88,6 +94,8 @@ class ModelBuilder:
         self.image_weights = image_weights
         self.group = group
         self.time_column = time_column
+        self.max_latency_ms = max_latency_ms
+        self.max_size_mb = max_size_mb
         self.text_embeddings = text_embeddings
 
     def fit(
@@ -132,6 +140,7 @@ class ModelBuilder:
             image_weights=tuple(self.image_weights),
             group=self.group,
             time_column=self.time_column,
+            limits=Limits(self.max_latency_ms, self.max_size_mb),
             text_embeddings=tuple(Path(folder) for folder in self.text_embeddings),
         )
         self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))

@@ -139,6 +139,14 @@ def fit(
     time_column: Annotated[
         str | None, typer.Option(help="check models of earlier rows on later ones", metavar="COLUMN")
     ] = None,
+    max_latency_ms: Annotated[
+        float,
+        typer.Option(help="that one row may take when the model serves", metavar="MS", show_default=False),
+    ] = float("inf"),
+    max_size_mb: Annotated[
+        float,
+        typer.Option(help="size of the exported model at most", metavar="MB", show_default=False),
+    ] = float("inf"),
     embedding: Annotated[
         list[Path] | None,
         typer.Option(
@@ -161,6 +169,7 @@ def fit(
     """Search for the best model of a labelled table and export it."""
     from autoflow.budget import Budget, parse_duration
     from autoflow.components.discovery import ComponentFile
+    from autoflow.export.saved_model import Limits
     from autoflow.report.live import LiveView
     from autoflow.run import execute
     from autoflow.serving.predictor import find_version, load
@@ -184,6 +193,7 @@ def fit(
         image_weights=tuple(image_weights or []),
         group=group,
         time_column=time_column,
+        limits=Limits(max_latency_ms, max_size_mb),
         text_embeddings=tuple(text_embeddings or []),
     )
     budget = Budget.since_process_start(settings.seconds)

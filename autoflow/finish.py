@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from autoflow import metrics
 from autoflow.components.base import NeuralClassifier
-from autoflow.components.registry import name_of
 from autoflow.data.dataset import Dataset
 from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.examples import examples_of, spread
-from autoflow.export.saved_model import Export, export_model
-from autoflow.export.verify import Outcome, VerificationResult, Verifier
+from autoflow.export.saved_model import NO_LIMITS, Export, Limits, export_model
+from autoflow.export.verify import Verifier
+from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.contributions import mean_contributions
 from autoflow.pipeline.temperature import fit_temperature, tempered
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
-from autoflow.search.ledger import DamagedTrialError, Ledger
+from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member
 from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
@@ -32,93 +30,14 @@ from autoflow.search.study import MAX_NETWORKS_AS_FOLDS, Study
 from autoflow.search.trial import TrialJob, TrialResult
 
 _ATTEMPTS = 3
+_ATTEMPTS_WITHIN_LIMITS = 12
+_SMALL_ENSEMBLE = 2
 _LEAST_VERIFY_SECONDS = 15.0
 _CONTRIBUTION_ROWS = 500
 
 
 class NotFittedError(Exception):
     """A plan cannot be carried out in the time that is left."""
-
-
-@dataclass(frozen=True)
-class FinishedModel:
-    """The exported model of a run.
-
-    Args:
-        folder: its version folder.
-        members: the trials that it averages, the heaviest first; often one.
-        refitted: whether they were fitted on all rows (networks of few rows are the mean of all folds);
-            otherwise some are what the trials scored.
-        scores: figures by set of rows, as in the manifest.
-        verification: what a clean process found.
-        num_bytes: size of the version folder.
-        contributions: share of each raw column, as in the manifest, the largest first; often empty.
-        doubts: what deserves a look in the model, in plain words.
-    """
-
-    folder: Path
-    members: tuple[Member, ...]
-    refitted: bool
-    scores: Mapping[str, Mapping[str, Any]]
-    verification: VerificationResult
-    num_bytes: int
-    contributions: Mapping[str, float] = field(default_factory=dict)
-    doubts: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        if len(self.members) == 1:
-            return str(self.members[0].trial.spec)
-        return " + ".join(
-            f"{member.weight:.2f} {name_of(member.trial.spec.classifier)}" for member in self.members
-        )
-
-
-def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | None] | None) -> None:
-    """Notes in the run folder which model came out of it.
-
-    Args:
-        ledger: of the run.
-        model: the exported model.
-        asked: the limits that the search was given; None where it was interrupted.
-    """
-    verification = {key: value for key, value in asdict(model.verification).items() if value == value}
-    ledger.remember(
-        "model",
-        {
-            "version": model.folder.name,
-            "members": [[member.trial.number, member.weight] for member in model.members],
-            "refitted": model.refitted,
-            "scores": model.scores,
-            "verification": verification,
-            "num_bytes": model.num_bytes,
-            "contributions": model.contributions,
-            "doubts": model.doubts,
-            "num_trials": len(ledger.entries()),
-            "asked": asked,
-        },
-    )
-
-
-def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | None:
-    """Returns the model of an earlier session, or None where there is none any more."""
-    noted = ledger.setting("model")
-    if noted is None:
-        return None
-    folder = ledger.folder / "model" / noted["version"]
-    by_number = {result.number: result for result in results}
-    if not (folder / "saved_model.pb").exists():
-        return None
-    verification = noted["verification"] | {"outcome": Outcome(noted["verification"]["outcome"])}
-    return FinishedModel(
-        folder,
-        tuple(Member(by_number[number], weight) for number, weight in noted["members"]),
-        noted["refitted"],
-        noted["scores"],
-        VerificationResult(**verification),
-        noted["num_bytes"],
-        noted.get("contributions", {}),
-        tuple(noted.get("doubts", ())),
-    )
 
 
 @dataclass(frozen=True)
@@ -134,6 +53,7 @@ class Finisher:
         observer: is told what happens.
         should_stop: tells whether the user wants the end now; then nothing is fitted again.
         earlier: the model that an earlier session published; None where there is none.
+        limits: what the exported model may cost to serve.
     """
 
     study: Study
@@ -144,6 +64,7 @@ class Finisher:
     observer: Observer
     should_stop: Callable[[], bool]
     earlier: FinishedModel | None = None
+    limits: Limits = NO_LIMITS
     _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
 
     def finish(self) -> FinishedModel:
@@ -158,10 +79,10 @@ class Finisher:
         trouble = "no trial can be fitted again"
         for members in self._plans():
             try:
-                if self.earlier is not None and _is_published(self.earlier, members, refitted=True):
+                if self.earlier is not None and self.earlier.averages(members, refitted=True):
                     return self.earlier
                 model, members, refitted = self._fitted(members)
-                if self.earlier is not None and _is_published(self.earlier, members, refitted=refitted):
+                if self.earlier is not None and self.earlier.averages(members, refitted=refitted):
                     return self.earlier
                 self.observer(Stage("exporting and verifying the model"))
                 held_out = self._probabilities(members)
@@ -192,11 +113,12 @@ class Finisher:
                         shares,
                         doubts,
                     )
-                trouble = export.verification.message if export.verification else trouble
+                trouble = export.refusal or trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
             trials = "trial" if len(members) == 1 else "trials"
             self.observer(Warned(f"the model of {trials} {numbers} is not published: {trouble}"))
-        raise NoModelError(f"none of the best trials could be exported: {trouble}")
+        hint = "; larger --max-latency-ms or --max-size-mb may help" if self.limits.are_set else ""
+        raise NoModelError(f"none of the best trials could be exported: {trouble}{hint}")
 
     def _plans(self) -> Iterator[tuple[Member, ...]]:
         """Yields what to export: the ensemble first, then the best trials alone."""
@@ -214,7 +136,21 @@ class Finisher:
                 self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
-        for trial in ranking[:_ATTEMPTS]:
+            if len(members) > _SMALL_ENSEMBLE and self.limits.are_set:
+                yield self.study.chooser.choose(ranking, _SMALL_ENSEMBLE)
+        yield from self._alone(ranking)
+
+    def _alone(self, ranking: Sequence[TrialResult]) -> Iterator[tuple[Member, ...]]:
+        """Yields the best trials alone; where limits refuse one, the next with another classifier first."""
+        if not self.limits.are_set:
+            yield from ((Member(trial, 1.0),) for trial in ranking[:_ATTEMPTS])
+            return
+        best_of_each: dict[type, TrialResult] = {}
+        for trial in ranking:
+            best_of_each.setdefault(type(trial.spec.classifier), trial)
+        first = list(best_of_each.values())
+        others = [trial for trial in ranking if trial not in first]
+        for trial in [*first, *others][:_ATTEMPTS_WITHIN_LIMITS]:
             yield (Member(trial, 1.0),)
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, tuple[Member, ...], bool]:
@@ -317,7 +253,7 @@ class Finisher:
             metrics=scores,
             num_training_rows=self.experiment.dataset.num_rows
             if refitted
-            else len(self.experiment.folds[0].train),
+            else round(len(self.experiment.folds[0].train) * max(member.trial.share for member in members)),
             source=self.source,
             data=self.experiment.dataset.fingerprint,
             contributions=contributions,
@@ -331,6 +267,7 @@ class Finisher:
             examples=examples_of(self.experiment.dataset),
             verifier=self.verifier,
             verify_seconds=max(_LEAST_VERIFY_SECONDS, self.study.budget.remaining()),
+            limits=self.limits,
         )
 
     def _probabilities(self, members: Sequence[Member]) -> np.ndarray:
@@ -363,18 +300,6 @@ class Finisher:
 
     def _labels(self) -> np.ndarray:
         return self.study.chooser.labels
-
-
-def _is_published(earlier: FinishedModel, members: Sequence[Member], *, refitted: bool) -> bool:
-    """Tells whether an earlier model averages these trials with these shares, and is fitted as well."""
-    shares = {member.trial.number: member.weight for member in members}
-    before = {member.trial.number: member.weight for member in earlier.members}
-    return (
-        earlier.verification.ok
-        and (earlier.refitted or not refitted)
-        and shares.keys() == before.keys()
-        and all(math.isclose(share, before[number], rel_tol=1e-6) for number, share in shares.items())
-    )
 
 
 def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Observer) -> Mapping[str, float]:

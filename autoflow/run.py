@@ -15,7 +15,7 @@ from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import read_table
 from autoflow.data.schema import DataProfile, Schema
-from autoflow.finish import FinishedModel, remembered
+from autoflow.finished import FinishedModel, remembered
 from autoflow.image_weights import image_weights
 from autoflow.parts import model_part
 from autoflow.report.leaderboard import LeaderboardRow, leaderboard
@@ -101,6 +101,8 @@ def execute(
         sweep(ledger.setting("processes") or [], ledger.setting("cache") or "")
         results = [entry.result for entry in ledger.entries()]
         earlier = remembered(ledger, results)
+        if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):
+            earlier = None
         signal_number = 0
         if results:
             used = max(entry.elapsed for entry in ledger.entries())

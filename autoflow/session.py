@@ -14,7 +14,8 @@ from autoflow.budget import Budget
 from autoflow.data.schema import DataProfile
 from autoflow.errors import NoModelError, RunInterrupted
 from autoflow.export.verify import Verifier
-from autoflow.finish import FinishedModel, Finisher, remember
+from autoflow.finish import Finisher
+from autoflow.finished import FinishedModel, remember
 from autoflow.report.leaderboard import leaderboard, to_csv
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
@@ -38,6 +39,8 @@ MEMBER_SECONDS = 0.7
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""
 _LEAST_SEARCH_SECONDS = 10.0
+_EXPORT_SECONDS, _FURTHER_EXPORTS = 2.5, 3
+"""Limits are measured on the exported graph, and the first one may be too slow or too large."""
 _WORKER_BYTES = 1.5e9
 
 
@@ -83,6 +86,8 @@ class Session:
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
         fixed = FINISH_SECONDS + COLUMN_SECONDS * len(self.profile.columns)
+        if self.settings.limits.are_set:
+            fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
         study = Study(
             pool=pool,
             sampler=Sampler(self.profile, self.settings.seed),
@@ -140,6 +145,7 @@ class Session:
                 self.observer,
                 interruption.requested,
                 earlier,
+                self.settings.limits,
             )
             model = finisher.finish()
         if model is earlier and not interruption.requested():

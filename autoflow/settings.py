@@ -8,6 +8,7 @@ from pathlib import Path
 from autoflow.budget import format_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import MachineError, UsageError
+from autoflow.export.saved_model import NO_LIMITS, Limits
 from autoflow.metrics import check_metric
 from autoflow.search.ray_cluster import available_cores
 
@@ -35,6 +36,7 @@ class RunSettings:
         embeddings: version folders of exported models whose embeddings are features of every trial.
         group: header of a column whose equal values may not be parted by a split.
         time_column: header of a column that orders rows in time: later rows check models of earlier ones.
+        limits: what the exported model may cost to serve.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE`.
         text_embeddings: folders of pretrained embedding models for texts.
     """
@@ -55,6 +57,7 @@ class RunSettings:
     embeddings: tuple[Path, ...] = ()
     group: str | None = None
     time_column: str | None = None
+    limits: Limits = NO_LIMITS
     image_weights: tuple[str, ...] = ()
     text_embeddings: tuple[Path, ...] = ()
 
@@ -67,6 +70,8 @@ def check_settings(settings: RunSettings) -> None:
         MachineError: more workers than this process has cores.
     """
     check_metric(settings.metric)
+    if min(settings.limits.row_ms, settings.limits.megabytes) <= 0:
+        raise UsageError("--max-latency-ms and --max-size-mb must be above 0")
     if settings.seconds < LEAST_SECONDS:
         raise UsageError(
             f"a time budget of {format_duration(settings.seconds)} is too short: importing the libraries and "

@@ -3,8 +3,8 @@
     python benchmarks/kinds.py DATA_FOLDER --sets petfinder grocery_products pokedex [--seconds 300]
                                [--results accuracy.jsonl]
 
-The kinds are those that AutoFlow itself sees; every model gets the same budget, one after the other. Models of
-all columns that benchmarks/accuracy.py measured at that budget are taken from its results.
+The kinds are those that AutoFlow itself sees; every model gets the same budget, one after the other. Models
+of all columns that benchmarks/accuracy.py measured at that budget are taken from its results.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ FLOORS = {
     "search": 6,
     "report": 7,
     "settings": 7,
+    "finished": 7,
     "finish": 8,
     "session": 9,
     "run": 10,

@@ -12,8 +12,10 @@ from rich.console import Console
 from autoflow.data.dataset import load_dataset
 from autoflow.errors import NoModelError
 from autoflow.export import verify
+from autoflow.export.saved_model import Limits
 from autoflow.export.verify import VerificationResult
-from autoflow.finish import FinishedModel, Finisher, NotFittedError, remember, remembered, told_contributions
+from autoflow.finish import Finisher, NotFittedError, told_contributions
+from autoflow.finished import FinishedModel, remember, remembered
 from autoflow.report.leaderboard import LeaderboardRow
 from autoflow.report.terminal import show_model, show_next, show_scores
 from autoflow.run import RunReport
@@ -218,3 +220,17 @@ def test_long_class_names_are_cut_where_they_are_shown(terminal):
     text = _printed(terminal, lambda console: show_scores(console, scores, "on t.csv"))
     assert "a" * 20 + "aaa…" in text
     assert "a" * 24 not in text
+
+
+def test_within_limits_another_classifier_is_tried_before_the_next_trial_of_the_same():
+    labels = np.array([0, 1] * 50, np.int32)
+    finisher, _ = _finisher({}, labels)
+    kinds = [int, int, int, float, int, str]
+    ranking = [
+        TrialResult(number, SimpleNamespace(classifier=kind()), Outcome.FINISHED, 0.0, 0.0, 1.0)
+        for number, kind in enumerate(kinds)
+    ]
+    numbers = [member.trial.number for (member,) in finisher._alone(ranking)]
+    assert numbers == [0, 1, 2]
+    limited = replace(finisher, limits=Limits(row_ms=1.0))
+    assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 3, 5, 1, 2, 4]

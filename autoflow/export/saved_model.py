@@ -7,6 +7,7 @@ disk and then renamed, because a server loads the largest integer it sees. How t
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -64,18 +65,49 @@ def num_examples(schema: Schema) -> int:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an exported model may cost to serve, as measured on this machine.
+
+    Args:
+        row_ms: median milliseconds of one row through the loaded graph.
+        megabytes: size of the version folder, in millions of bytes.
+    """
+
+    row_ms: float = math.inf
+    megabytes: float = math.inf
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is a limit at all."""
+        return min(self.row_ms, self.megabytes) < math.inf
+
+    def refusal(self, verification: VerificationResult | None, num_bytes: int) -> str:
+        """Returns what is too slow or too large, in plain words; empty where all is within the limits."""
+        if num_bytes / 1e6 > self.megabytes:
+            return f"it has {num_bytes / 1e6:.1f} MB, at most {self.megabytes:g} are wanted"
+        if verification is not None and verification.row_ms > self.row_ms:
+            return f"one row takes {verification.row_ms:.2f} ms, at most {self.row_ms:g} are wanted"
+        return ""
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class Export:
     """What became of an export.
 
     Args:
-        folder: the version folder; None where the verification refuted the model and nothing was published.
+        folder: the version folder; None where nothing was published.
         verification: what a clean process found; None where none was asked.
         num_bytes: size of the version folder.
+        refusal: why nothing was published, in plain words.
     """
 
     folder: Path | None
     verification: VerificationResult | None
     num_bytes: int
+    refusal: str = ""
 
 
 def export_model(
@@ -87,6 +119,7 @@ def export_model(
     examples: Mapping[str, np.ndarray],
     verifier: Verifier | None = None,
     verify_seconds: float = 60.0,
+    limits: Limits = NO_LIMITS,
 ) -> Export:
     """Writes `<folder>/<version>/` and returns where it is and what the verification found.
 
@@ -100,6 +133,7 @@ def export_model(
         verifier: loads and tries the model in a clean process before it is published. A model that it refutes
             is not published; one that it could not judge (out of time, no process) is.
         verify_seconds: time that the verifier may take.
+        limits: a model beyond them is not published.
 
     Raises:
         UsageError: the version exists.
@@ -122,7 +156,10 @@ def export_model(
             )
         num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
         if verification is not None and verification.outcome.refutes:
-            return Export(None, verification, num_bytes)
+            return Export(None, verification, num_bytes, verification.message)
+        refusal = limits.refusal(verification, num_bytes)
+        if refusal:
+            return Export(None, verification, num_bytes, refusal)
         _sync(staging)
         staging.rename(target)
         _sync_one(folder)

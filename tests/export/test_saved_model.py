@@ -11,7 +11,8 @@ from fake_model import STRANGE_HEADERS, Exported, FakeModel, rows_of, schema_of
 from autoflow.data.schema import RawType
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import input_dtype, serialised_examples
-from autoflow.export.saved_model import export_model
+from autoflow.export.saved_model import Limits, export_model
+from autoflow.export.verify import Verifier
 from autoflow.manifest import ManifestDetails, changed_files, next_version, read_manifest, versions_in
 
 
@@ -220,3 +221,24 @@ def test_infinities_do_not_reach_the_manifest(tmp_path: Path) -> None:
     done = export_model(model, tmp_path, details=ManifestDetails(), examples=rows)
     assert done.folder is not None
     assert all(e.row["a"] in (None, 1.0) for e in read_manifest(done.folder).examples)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [(Limits(megabytes=0.001), "MB, at most 0.001 are wanted"), (Limits(row_ms=1e-4), "ms, at most 0.0001")],
+)
+def test_a_model_beyond_the_limits_is_not_published(
+    exported: Exported, tmp_path: Path, limits: Limits, said: str
+) -> None:
+    with Verifier() as verifier:
+        done = export_model(
+            exported.model,
+            tmp_path,
+            details=ManifestDetails(),
+            examples=exported.rows,
+            verifier=verifier,
+            limits=limits,
+        )
+    assert done.folder is None
+    assert said in done.refusal
+    assert not list(tmp_path.iterdir())
