@@ -31,6 +31,7 @@ _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LATE_MODEL_SECONDS = 5.0
 _USUAL_SHARE = 0.7
+_ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 
@@ -196,11 +197,23 @@ class Study:
                 proposal = self._propose(worker, seconds)
                 if proposal is None:
                     continue
-                job = self._new_job(proposal, max(seconds, _SHORTEST_TRIAL_SECONDS))
+                seconds = max(self._allowance(proposal, seconds), _SHORTEST_TRIAL_SECONDS)
+                job = self._new_job(proposal, seconds)
             self._tries[job.number] = self._tries.get(job.number, 0) + 1
             self._started[job.number] = self.budget.elapsed()
             self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
             self.observer(TrialStarted(job))
+
+    def _allowance(self, proposal: Proposal, seconds: float) -> float:
+        """Returns the time that a trial may take of what the search has left.
+
+        What is not done when the search ends counts for nothing, and the end comes nearer as better trials
+        ask for time to be fitted again, so a trial stops itself before; what usually takes long may.
+        """
+        if self.best is None:
+            return seconds
+        usual = self._usual_seconds(proposal.spec, proposal.share) / _USUAL_SHARE
+        return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 
     def _new_job(self, proposal: Proposal, seconds: float) -> TrialJob:
         number = self._next_number

@@ -217,6 +217,16 @@ def test_a_search_leaves_the_time_that_finishing_needs(tmp_path):
     assert told == [True]
 
 
+def test_one_trial_may_not_take_all_that_is_left(tmp_path):
+    pool = FakePool(scored, num_workers=1)
+    study = study_in(tmp_path / "run", pool, max_trials=3, seconds=100.0)
+    study.run()
+    study.ledger.close()
+    first, *others = [job.seconds for job in pool.started]
+    assert first > 90  # there is no model yet
+    assert all(40 < seconds < 60 for seconds in others)
+
+
 def test_the_baseline_is_tried_however_short_the_time(tmp_path):
     study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None)
     study.costs = FinishCosts(6.0, 0.0, 1.0)
