@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,36 @@ class Table:
 
 @dataclass(frozen=True)
 class FitRun:
-    """One run of the command: exit code, wall seconds of the whole process, version folder or None."""
+    """One run of the command: exit code, wall seconds, version folder or None, what it printed, memory."""
 
     code: int
     seconds: float
     model: Path | None
     output: str
+    peak_gib: float
+
+
+class Memory(threading.Thread):
+    """Watches a process and all that it starts; `peak_gib` is the most that they held together.
+
+    Read once a second; it is the proportional set size, in which pages shared between processes count once.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self.peak_gib = 0.0
+
+    def run(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self._pid)
+            while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+                total = 0
+                for process in [root, *root.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        total += process.memory_full_info().pss
+                self.peak_gib = max(self.peak_gib, total / 2**30)
+                time.sleep(1)
 
 
 def tables(folder: Path, names: list[str] | None = None) -> list[Table]:
@@ -57,10 +85,15 @@ def fit(table: Table, seconds: float, output: Path, *options: str) -> FitRun:
     command = [sys.executable, "-m", "autoflow.cli", "fit", str(table.train), "--label", table.label]
     command += ["--time-budget", f"{seconds}s", "--output", str(output), *options]
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
+        memory = Memory(process.pid)
+        memory.start()
+        printed, _ = process.communicate()
     elapsed = time.perf_counter() - started
     versions = sorted((output / "model").glob("[0-9]*")) if (output / "model").is_dir() else []
-    return FitRun(done.returncode, elapsed, versions[-1] if versions else None, done.stdout + done.stderr)
+    model = versions[-1] if versions else None
+    return FitRun(process.returncode, elapsed, model, printed, memory.peak_gib)
 
 
 def evaluate(model: Path, table: Table, *options: str) -> dict[str, Any]:

@@ -2,26 +2,22 @@
 
     python benchmarks/scale.py [--rows 1000000] [--columns 50] [--classes 3] [--seconds 600]
 
-Memory is the proportional set size of the command and of everything that it starts, read once a second, so
-that pages shared between processes count once.
+Memory is what `runs.Memory` sees.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.csv
-from runs import machine, markdown
+from runs import Memory, machine, markdown
 
 _NOISE = 1.0
 
@@ -52,26 +48,6 @@ def made_up(num_rows: int, num_columns: int, num_classes: int) -> pa.Table:
     chosen = (logits + _NOISE * generator.gumbel(size=logits.shape)).argmax(axis=1)
     columns["label"] = pa.array([f"class {code}" for code in range(num_classes)]).take(pa.array(chosen))
     return pa.table(columns)
-
-
-class Memory(threading.Thread):
-    """Watches a process and all that it starts; `peak_gib` is the most that they held together."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._pid = pid
-        self.peak_gib = 0.0
-
-    def run(self) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self._pid)
-            while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-                total = 0
-                for process in [root, *root.children(recursive=True)]:
-                    with contextlib.suppress(psutil.Error):
-                        total += process.memory_full_info().pss
-                self.peak_gib = max(self.peak_gib, total / 2**30)
-                time.sleep(1)
 
 
 def main() -> None:

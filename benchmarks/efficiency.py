@@ -1,0 +1,89 @@
+"""Measures how busy a search keeps the machine.
+
+    python benchmarks/efficiency.py DATA_FOLDER [--seconds 60] [--sets adult ...] [--results FILE.jsonl]
+
+"Share in trials" is the part of all core-seconds, from the start of the process to the deadline, in which a
+worker fitted or predicted for a trial that the ledger holds; fits on all rows at the end are not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from runs import Table, fit, machine, markdown, tables
+
+HEADER = [
+    "set",
+    "share in trials",
+    "first model, s",
+    "search ends, s",
+    "trials a minute",
+    "peak GiB",
+    "wall / budget",
+]
+
+
+def measure(table: Table, seconds: float) -> dict[str, Any]:
+    """Returns one row of the table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run = fit(table, seconds, Path(scratch, "run"))
+        if run.model is None:
+            raise SystemExit(f"{table.name}: no model, exit code {run.code}\n{run.output}")
+        with sqlite3.connect(Path(scratch, "run", "ledger.sqlite")) as database:
+            trials = database.execute(
+                "SELECT outcome, seconds, elapsed FROM trials ORDER BY elapsed"
+            ).fetchall()
+    last = trials[-1][2]
+    return {
+        "set": table.name,
+        "budget_s": seconds,
+        "share": sum(took for _, took, _ in trials) / ((os.cpu_count() or 1) * seconds),
+        "first_s": next(at for outcome, _, at in trials if outcome == "FINISHED"),
+        "last_s": last,
+        "trials_a_minute": len(trials) / last * 60,
+        "peak_gib": run.peak_gib,
+        "wall_s": run.seconds,
+    }
+
+
+def shown(row: dict[str, Any]) -> list[str]:
+    """Returns the cells of a row in the order of HEADER."""
+    return [
+        row["set"],
+        f"{row['share']:.0%}",
+        f"{row['first_s']:.1f}",
+        f"{row['last_s']:.0f}",
+        f"{row['trials_a_minute']:.1f}",
+        f"{row['peak_gib']:.2f}",
+        f"{row['wall_s'] / row['budget_s']:.3f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--results", type=Path, help="append one JSON line a set")
+    arguments = parser.parse_args()
+    rows = []
+    for table in tables(arguments.folder, arguments.sets):
+        rows.append(measure(table, arguments.seconds))
+        print(" ".join(shown(rows[-1])), flush=True)
+        if arguments.results:
+            with arguments.results.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+    print(f"\n{machine()}, {arguments.seconds:g} s\n")
+    print(markdown(HEADER, [shown(row) for row in rows]))
+
+
+if __name__ == "__main__":
+    main()
