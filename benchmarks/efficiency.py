@@ -27,6 +27,7 @@ HEADER = [
     "peak GiB",
     "wall / budget",
 ]
+_TRIALS = "SELECT outcome, seconds, elapsed FROM trials ORDER BY elapsed"
 
 
 def measure(table: Table, seconds: float) -> dict[str, Any]:
