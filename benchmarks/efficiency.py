@@ -27,7 +27,6 @@ HEADER = [
     "peak GiB",
     "wall / budget",
 ]
-_TRIALS = "SELECT outcome, seconds, elapsed FROM trials ORDER BY elapsed"
 
 
 def measure(table: Table, seconds: float) -> dict[str, Any]:
