@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from autoflow.errors import AutoFlowError, RunInterrupted, shortened
+from autoflow.report.plain import plain
 from autoflow.report.terminal import show_model, show_next, show_scores, show_table, show_warnings
 
 _WRONG_COMMAND_LINE: Any = typer.BadParameter.__bases__
@@ -108,7 +108,7 @@ def _reporting(command: Callable[..., int]) -> Callable[..., None]:
 def _complain(message: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", soft_wrap=True, highlight=False)
+    Console(stderr=True).print(f"[red]error:[/red] {plain(message)}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -237,7 +237,7 @@ def predict(
     show_warnings(predictor)
     write_table(table, output)
     if output is not None:
-        Console(highlight=False).print(f"{len(table)} rows written to {escape(str(output))}", soft_wrap=True)
+        Console(highlight=False).print(f"{len(table)} rows written to {plain(str(output))}", soft_wrap=True)
     return 0
 
 
@@ -281,18 +281,18 @@ def check(
     dataset, notes, warnings = load_dataset(data, label=label, encoding=encoding, image_folder=image_folder)
     schema = dataset.schema
     console = Console(highlight=False)
-    console.print(f"{dataset.num_rows} rows in {escape(dataset.name)}", soft_wrap=True)
+    console.print(f"{dataset.num_rows} rows in {plain(dataset.name)}", soft_wrap=True)
     for note in notes:
-        console.print(escape(note), soft_wrap=True)
+        console.print(plain(note), soft_wrap=True)
     rows = [(column.name, column.kind.value, column.reason) for column in schema.columns]
     rows += [(dropped.name, "left out", dropped.reason) for dropped in schema.dropped]
     show_table(console, ("column", "kind", "why"), rows)
     classes = ", ".join(shortened(name, 80) for name in schema.classes[:12])
     more = " ..." if len(schema.classes) > 12 else ""
-    console.print(escape(f"{len(schema.classes)} classes: {classes}{more}"), soft_wrap=True)
-    console.print(f"models would be scored by {escape(dataset.folds(seed=0)[1])}", soft_wrap=True)
+    console.print(plain(f"{len(schema.classes)} classes: {classes}{more}"), soft_wrap=True)
+    console.print(f"models would be scored by {plain(dataset.folds(seed=0)[1])}", soft_wrap=True)
     for warning in warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
     console.print("AutoFlow accepts this table.")
     return 0
 
@@ -315,10 +315,10 @@ def components(
     console = Console(highlight=False)
     for entry in catalogue(role, tuple(ComponentFile.read(path) for path in files or [])):
         reads = f" of {entry.reads}" if entry.reads else ""
-        console.print(f"\n[bold]{escape(entry.name)}[/bold]  {entry.role}{reads}")
-        console.print(f"  {escape(entry.summary)}", soft_wrap=True)
+        console.print(f"\n[bold]{plain(entry.name)}[/bold]  {entry.role}{reads}")
+        console.print(f"  {plain(entry.summary)}", soft_wrap=True)
         for parameter in entry.hyperparameters:
-            console.print(f"    {escape(parameter)}", soft_wrap=True)
+            console.print(f"    {plain(parameter)}", soft_wrap=True)
     return 0
 
 

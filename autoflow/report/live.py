@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from autoflow.budget import Budget, format_duration
 from autoflow.report.leaderboard import part_of_rows
+from autoflow.report.plain import plain, visible
 from autoflow.search.events import (
     DataReady,
     Event,
@@ -148,12 +148,12 @@ class LiveView:
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(Text(text), soft_wrap=not self._console.is_terminal)
+            self._console.print(Text(visible(text)), soft_wrap=not self._console.is_terminal)
 
     def _warn(self, text: str) -> None:
         # above a live view there is one screen only
         console = self._warnings if self._live is None else self._console
-        console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=not console.is_terminal)
+        console.print(Text(f"warning: {visible(text)}", style="yellow"), soft_wrap=not console.is_terminal)
 
     def _render(self) -> RenderableType:
         elapsed, seconds = self._elapsed(), self._budget.seconds
@@ -189,5 +189,5 @@ class LiveView:
         table.add_column(score, justify="right", no_wrap=True, width=len(score))
         table.add_column("made of", overflow="ellipsis", no_wrap=True, ratio=1)
         for at, result in self._improvements[-_SHOWN_IMPROVEMENTS:]:
-            table.add_row(format_duration(at), f"{result.score:.4f}", escape(str(result.spec)))
+            table.add_row(format_duration(at), f"{result.score:.4f}", plain(str(result.spec)))
         return table

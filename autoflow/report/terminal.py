@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,7 @@ from autoflow.budget import format_duration
 from autoflow.errors import shortened
 from autoflow.report.contributions import contribution_line
 from autoflow.report.leaderboard import part_of_rows
+from autoflow.report.plain import plain
 
 _CLASS_CHARACTERS = 24
 _UNFOLDED_CHARACTERS = 8
@@ -28,7 +28,7 @@ def show_warnings(predictor: Predictor) -> None:
     """Prints what was wrong with the table that a model read last, on standard error."""
     console = Console(stderr=True, highlight=False)
     for warning in predictor.warnings_:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
 
 
 def show_model(console: Console, report: RunReport) -> None:
@@ -57,22 +57,22 @@ def show_model(console: Console, report: RunReport) -> None:
         if model.refitted
         else "fitted on the training part of the rows, as it was scored"
     )
-    console.print(f"\n[bold]Model[/bold] {escape(str(model.folder))}", soft_wrap=True)
-    console.print(f"  {escape(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
+    console.print(f"\n[bold]Model[/bold] {plain(str(model.folder))}", soft_wrap=True)
+    console.print(f"  {plain(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
-    console.print(f"  {escape(model.verification.message)}{speed}", soft_wrap=True)
+    console.print(f"  {plain(model.verification.message)}{speed}", soft_wrap=True)
     show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
     if model.contributions:
-        console.print(f"  {escape(contribution_line(model.contributions))}", soft_wrap=True)
+        console.print(f"  {plain(contribution_line(model.contributions))}", soft_wrap=True)
 
 
 def show_next(console: Console, report: RunReport) -> None:
     """Prints how a run ends: how to use the model, and warnings."""
     model = report.model
-    folder = escape(str(model.folder))
+    folder = plain(str(model.folder))
     console.print("\n[bold]Next[/bold]")
     console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
-    served = escape(str(model.folder.parent.resolve()))
+    served = plain(str(model.folder.parent.resolve()))
     console.print(
         f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}",
         soft_wrap=True,
@@ -80,9 +80,9 @@ def show_next(console: Console, report: RunReport) -> None:
     if report.signal_number:
         console.print("  interrupted: repeat the same command to go on with the search")
     for warning in report.warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}", soft_wrap=True)
+        console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
     console.print(
-        f"finished in {format_duration(report.seconds)}; everything is in {escape(str(report.folder))}",
+        f"finished in {format_duration(report.seconds)}; everything is in {plain(str(report.folder))}",
         soft_wrap=True,
     )
 
@@ -97,7 +97,7 @@ def show_scores(console: Console, scores: Any, where: str) -> None:
     """
     figures = {name: value for name, value in scores.items() if isinstance(value, float)}
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    console.print(f"  {text} ({escape(where)}, {scores['num_rows']} rows)", soft_wrap=True)
+    console.print(f"  {text} ({plain(where)}, {scores['num_rows']} rows)", soft_wrap=True)
     classes, confusion = scores.get("classes"), scores.get("confusion")
     names = [shortened(name, _CLASS_CHARACTERS) for name in classes or ()]
     widths = sum(max(4, len(name)) + 4 for name in names)
@@ -117,7 +117,7 @@ def show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[s
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for position, name in enumerate(header):
         longest = max(len(cell) for cell in (name, *(row[position] for row in rows)))
-        table.add_column(escape(name), overflow="fold", min_width=min(longest, _UNFOLDED_CHARACTERS))
+        table.add_column(plain(name), overflow="fold", min_width=min(longest, _UNFOLDED_CHARACTERS))
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     console.print(table)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from autoflow.errors import MachineError, UsageError
 
+_FORMULA = r"^(?=[=@+\-\t\r])(?![+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?$)"
+
 
 def check_output(output: Path) -> None:
     """Raises UsageError where the name of a file says no known format."""
@@ -20,6 +22,9 @@ def check_output(output: Path) -> None:
 def write_table(table: pd.DataFrame, output: Path | None) -> None:
     """Writes a table without its index.
 
+    In CSV a text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV
+    injection"); numbers, negative ones too, stay what they are.
+
     Args:
         table: answers, a row each.
         output: a file that ends in `.csv`, `.csv.gz` or `.parquet`; None for CSV on standard output. An
@@ -29,6 +34,8 @@ def write_table(table: pd.DataFrame, output: Path | None) -> None:
         UsageError: the name ends otherwise.
         MachineError: the file cannot be written.
     """
+    if output is None or output.suffix != ".parquet":
+        table = table.apply(_without_formulas)
     if output is None:
         table.to_csv(sys.stdout, index=False, lineterminator="\n")
         return
@@ -45,3 +52,7 @@ def write_table(table: pd.DataFrame, output: Path | None) -> None:
         raise MachineError(f"{output}: the table cannot be written ({error.strerror or error}).") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _without_formulas(column: pd.Series) -> pd.Series:
+    return column if pd.api.types.is_numeric_dtype(column) else column.replace(_FORMULA, "'", regex=True)

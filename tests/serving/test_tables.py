@@ -26,6 +26,15 @@ def test_standard_output_gets_csv(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == 'label,score\n"yes, はい",0.75\nno,0.5\n'
 
 
+def test_a_label_that_a_spreadsheet_would_run_is_only_a_text_in_csv(tmp_path: Path) -> None:
+    labels = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\tx", "-1", "+1.5e3", "no", ""]
+    for name in ("a.csv", "a.parquet"):
+        write_table(pd.DataFrame({"label": labels}), tmp_path / name)
+    read = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, dtype=str)["label"].tolist()
+    assert read == ["'" + label for label in labels[:5]] + labels[5:]
+    assert pd.read_parquet(tmp_path / "a.parquet")["label"].tolist() == labels
+
+
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
         write_table(ANSWERS, tmp_path / "a.xlsx")
