@@ -52,6 +52,7 @@ class ModelBuilder:
         time_column: column that orders rows in time; models of earlier rows are checked on later ones.
         max_latency_ms: milliseconds that one row may take through the exported graph on this machine.
         max_size_mb: millions of bytes that the exported model may have.
+        encoding: of text files; None for UTF-8.
         text_embeddings: folders of pretrained Model2Vec embeddings of texts; never fetched.
 
     >>> builder = ModelBuilder(label="species", time_budget="1m")
@@ -78,6 +79,7 @@ class ModelBuilder:
         time_column: str | None = None,
         max_latency_ms: float = math.inf,
         max_size_mb: float = math.inf,
+        encoding: str | None = None,
         text_embeddings: Sequence[str | Path] = (),
     ) -> None:
         self.label = label
@@ -96,6 +98,7 @@ class ModelBuilder:
         self.time_column = time_column
         self.max_latency_ms = max_latency_ms
         self.max_size_mb = max_size_mb
+        self.encoding = encoding
         self.text_embeddings = text_embeddings
 
     def fit(
@@ -121,6 +124,8 @@ class ModelBuilder:
         """
         from autoflow.serving.predictor import find_version
 
+        if y is not None and self.label is not None:
+            raise UsageError("fit(X, y) takes the labels from y; leave label out of ModelBuilder")
         table, label = (data, self.label) if y is None else _joined(data, y)
         source = str(data) if isinstance(data, str | Path) else "data frame"
         output = Path(self.output) if self.output is not None else self._temporary_folder()
@@ -140,6 +145,7 @@ class ModelBuilder:
             image_weights=tuple(self.image_weights),
             group=self.group,
             time_column=self.time_column,
+            encoding=self.encoding,
             limits=Limits(self.max_latency_ms, self.max_size_mb),
             text_embeddings=tuple(Path(folder) for folder in self.text_embeddings),
         )

@@ -58,12 +58,19 @@ Encoding = Annotated[str | None, typer.Option(help="of text files, such as latin
 ImageFolder = Annotated[
     Path | None, typer.Option(help="where the paths of pictures start [the table's folder]", metavar="DIR")
 ]
+Group = Annotated[
+    str | None, typer.Option(help="rows with equal values here are never parted", metavar="COLUMN")
+]
+TimeColumn = Annotated[
+    str | None, typer.Option(help="check models of earlier rows on later ones", metavar="COLUMN")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
 
 def main() -> None:
     """Entry point of the `autoflow` command."""
-    logging.getLogger("autoflow").addHandler(logging.NullHandler())  # the commands print what matters
+    logging.getLogger("autoflow").propagate = False  # the commands print what matters
+    logging.getLogger("autoflow").addHandler(logging.NullHandler())
     code = 0
     try:
         app()
@@ -133,12 +140,8 @@ def fit(
     test: Annotated[
         Path | None, typer.Option(help="labelled table to score the model on", metavar="DATA")
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="rows with equal values here are never parted", metavar="COLUMN")
-    ] = None,
-    time_column: Annotated[
-        str | None, typer.Option(help="check models of earlier rows on later ones", metavar="COLUMN")
-    ] = None,
+    group: Group = None,
+    time_column: TimeColumn = None,
     max_latency_ms: Annotated[
         float,
         typer.Option(help="that one row may take when the model serves", metavar="MS", show_default=False),
@@ -273,12 +276,21 @@ def check(
     label: Label = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
+    group: Group = None,
+    time_column: TimeColumn = None,
     debug: Debug = False,
 ) -> int:
     """Show what AutoFlow sees in a table and whether it would accept it."""
     from autoflow.data.dataset import load_dataset
 
-    dataset, notes, warnings = load_dataset(data, label=label, encoding=encoding, image_folder=image_folder)
+    dataset, notes, warnings = load_dataset(
+        data,
+        label=label,
+        encoding=encoding,
+        image_folder=image_folder,
+        group=group,
+        time_column=time_column,
+    )
     schema = dataset.schema
     console = Console(highlight=False)
     console.print(f"{dataset.num_rows} rows in {plain(dataset.name)}", soft_wrap=True)

@@ -253,7 +253,10 @@ class Finisher:
             metrics=scores,
             num_training_rows=self.experiment.dataset.num_rows
             if refitted
-            else round(len(self.experiment.folds[0].train) * max(member.trial.share for member in members)),
+            else round(
+                max(len(fold.train) for fold in self.experiment.folds)
+                * max(member.trial.share for member in members)
+            ),
             source=self.source,
             data=self.experiment.dataset.fingerprint,
             contributions=contributions,
@@ -282,8 +285,8 @@ class Finisher:
         """Returns figures on the held-out rows, of the class shares alone too, and doubts in plain words."""
         shares = self.experiment.class_shares
         scores = {"validation": self._figures(probabilities), "class_shares": self._figures(shares)}
-        if metrics.clearly_better(self._labels(), probabilities, shares):
-            return scores, ()
+        if self.should_stop() or metrics.clearly_better(self._labels(), probabilities, shares):
+            return scores, ()  # a search that was interrupted has hardly looked
         label = self.experiment.dataset.schema.label
         loss, loss_of_shares = (scores[name]["log_loss"] for name in ("validation", "class_shares"))
         doubt = (

@@ -57,7 +57,7 @@ def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> Mode
         data: fingerprint of its content; empty where a model of the same rows is no concern.
 
     Raises:
-        NoModelError: no model there, a changed one, one without embeddings, or one of these very rows.
+        NoModelError: no model there, a changed one, one without embeddings, or one of this very table.
         DataError: the table lacks a column that the model reads, or has another kind of values in it.
     """
     manifest = read_manifest(folder)

@@ -130,9 +130,8 @@ class Session:
         """Exports and notes the model; an earlier one stays where this session found nothing to add."""
         if interruption.requested():
             self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
-        stays = earlier is not None and (
-            interruption.requested() or (study.num_new == 0 and earlier.refitted)
-        )
+        nothing_new = study.num_new == 0 and earlier is not None and earlier.verification.ok
+        stays = nothing_new and earlier is not None and (interruption.requested() or earlier.refitted)
         if earlier is not None and stays:
             model = earlier
         else:
@@ -148,7 +147,7 @@ class Session:
                 self.settings.limits,
             )
             model = finisher.finish()
-        if model is earlier and not interruption.requested():
+        if model is earlier:
             self.observer(
                 Notice(
                     f"nothing changed: the best is what {model.folder} holds already, so no new version is "
@@ -161,7 +160,8 @@ class Session:
         except OSError as error:
             self.observer(Warned(f"leaderboard.csv cannot be written: {error.strerror}"))
         asked = {"seconds": self.settings.seconds, "max_trials": self.settings.max_trials}
-        remember(self.ledger, model, None if interruption.requested() else asked)
+        finished_before = nothing_new and (self.ledger.setting("model") or {}).get("asked")
+        remember(self.ledger, model, (finished_before or None) if interruption.requested() else asked)
         return model
 
 

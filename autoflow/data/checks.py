@@ -175,7 +175,11 @@ def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> 
         feature_keys: uint64[n], equal for equal feature rows.
     """
     counts = np.bincount(labels, minlength=len(schema.classes))
-    return (*_class_warnings(schema, counts), *_duplicate_warnings(labels, feature_keys))
+    return (
+        *_class_warnings(schema, counts),
+        *_spelling_warnings(schema.classes),
+        *_duplicate_warnings(labels, feature_keys),
+    )
 
 
 def _counted_problems(values: Sequence[Picture]) -> str:
@@ -208,6 +212,23 @@ def _class_warnings(schema: Schema, counts: np.ndarray) -> list[str]:
             "look at balanced accuracy or ROC AUC"
         )
     return warnings
+
+
+def _spelling_warnings(classes: Sequence[str]) -> list[str]:
+    """Names classes that are the same number, or the same words but for case and spaces."""
+    alike: dict[object, list[str]] = {}
+    for name in classes:
+        try:
+            value: object = float(name)
+        except ValueError:
+            value = " ".join(name.casefold().split())
+        alike.setdefault(value, []).append(name)
+    return [
+        f"labels {' and '.join(repr(name) for name in names)} look like one class in several spellings; they "
+        "are taken for several classes"
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _missing_warnings(values: Mapping[str, np.ndarray]) -> list[str]:

@@ -26,9 +26,15 @@ def read_json(name: str, text: bytes) -> tuple[pa.Table, str]:
     Raises:
         DataError: a line is no JSON object, or there is none.
     """
-    if text.lstrip().startswith(b"["):
-        return _from_rows(name, _array(name, text)), "a JSON array of objects"
-    return _read_fast(text) or _from_rows(name, _lines(name, text)), "JSON lines, one object a row"
+    is_array = text.lstrip().startswith(b"[")
+    form = "a JSON array of objects" if is_array else "JSON lines, one object a row"
+    fast = None if is_array else _read_fast(text)
+    if fast is not None:
+        return fast, form
+    rows, num_broken = _whole_characters(_array(name, text) if is_array else _lines(name, text))
+    if num_broken:
+        form += f"; in {num_broken:,} texts halves of characters (lone surrogates) became \ufffd"
+    return _from_rows(name, rows), form
 
 
 def _read_fast(text: bytes) -> pa.Table | None:
@@ -72,6 +78,27 @@ def _lines(name: str, text: bytes) -> list[Any]:
                 "The file must hold one JSON object a line."
             )
     return rows
+
+
+def _whole_characters(rows: list[Any]) -> tuple[list[Any], int]:
+    """Returns the rows with U+FFFD for every lone surrogate, which UTF-8 cannot hold, and the count."""
+    count = 0
+
+    def mended(value: Any) -> Any:
+        nonlocal count
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                count += 1
+                return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        elif isinstance(value, dict):
+            return {mended(key): mended(each) for key, each in value.items()}
+        elif isinstance(value, list):
+            return [mended(each) for each in value]
+        return value
+
+    return [mended(row) for row in rows], count
 
 
 def _from_rows(name: str, rows: list[Any]) -> pa.Table:

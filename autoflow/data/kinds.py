@@ -166,7 +166,10 @@ def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
 
 def _remark(cells: Cells, odd: np.ndarray) -> str:
     others = cells.where(odd)
-    return f"; {others.num_present} other values such as {_quoted(others.distinct[0])} count as missing"
+    example = _quoted(others.distinct[0])
+    if others.num_present == 1:
+        return f"; 1 other value, {example}, counts as missing"
+    return f"; {others.num_present} other values such as {example} count as missing"
 
 
 def _guess_numbers(name: str, cells: Cells, numbers: np.ndarray, remark: str = "") -> Column | DroppedColumn:

@@ -103,7 +103,8 @@ class LiveView:
             self._improvements.append((event.seconds_used, event.best))
         used = format_duration(event.seconds_used)
         num_trials = event.num_finished + event.num_failed
-        self._say(f"going on with an earlier run: {num_trials} trials are done, {used} of the time is used")
+        trials_are = "1 trial is" if num_trials == 1 else f"{num_trials} trials are"
+        self._say(f"going on with an earlier run: {trials_are} done, {used} of the time is used")
 
     def _show_data(self, event: DataReady) -> None:
         dataset, schema = event.dataset, event.dataset.schema

@@ -34,9 +34,7 @@ def show_warnings(predictor: Predictor) -> None:
 def show_model(console: Console, report: RunReport) -> None:
     """Prints what came out of a run: the best trials and the model."""
     model = report.model
-    console.print(
-        f"\n[bold]Leaderboard[/bold] (best of {len(report.rows)} trials, {report.metric} on held-out rows)"
-    )
+    console.print(f"\n[bold]Leaderboard[/bold] ({len(report.rows)} tried, {report.metric} on held-out rows)")
     ranked = [row for row in report.rows if row.rank][:8]
     show_table(
         console,
@@ -61,7 +59,7 @@ def show_model(console: Console, report: RunReport) -> None:
     console.print(f"  {plain(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
     console.print(f"  {plain(model.verification.message)}{speed}", soft_wrap=True)
-    show_scores(console, model.scores["validation"], "on held-out rows that chose the model")
+    show_scores(console, model.scores["validation"], "on held-out rows that chose and calibrated the model")
     if model.contributions:
         console.print(f"  {plain(contribution_line(model.contributions))}", soft_wrap=True)
 

@@ -31,7 +31,7 @@ from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.sampler import Proposal
 from autoflow.search.trial import Outcome, TrialResult
 
-FORMAT = 3
+FORMAT = 4
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -50,6 +50,7 @@ _DIFFERENCES = {
     "components": "its component files (--components) were others, or have changed since",
     "embeddings": "its models of --embedding were others",
     "image_weights": "its pretrained networks (--image-weights) were others",
+    "text_embeddings": "its pretrained texts (--text-embeddings) were others",
 }
 """In words what two runs differ in, where the values themselves tell a person nothing."""
 

@@ -293,6 +293,7 @@ class Study:
                     result.number,
                     proposal.spec,
                     derived_seed(self.seed, result.number),
+                    hopeless_loss=self._hopeless_loss(),
                     share=proposal.share,
                 )
             )

@@ -196,11 +196,14 @@ class Predictor:
     ) -> pd.DataFrame:
         """Returns a row of answers a row of the table: `label`, `score`, and `score_<class>` of every class.
 
+        Labels are strings, spelled as in the training table; `predict` has them in their type.
         Args and errors are those of `predict`. The index of a DataFrame is kept.
         """
         probabilities = self.predict_proba(data, encoding=encoding, image_folder=image_folder)
-        answers = {"label": self._classes[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)}
-        for position, name in enumerate(self.manifest.schema.classes):
+        classes = self.manifest.schema.classes
+        spelled = np.array(classes, dtype=object)  # as in the training table, so that the two can be joined
+        answers = {"label": spelled[probabilities.argmax(axis=1)], "score": probabilities.max(axis=1)}
+        for position, name in enumerate(classes):
             answers[f"score_{name}"] = probabilities[:, position]
         return pd.DataFrame(answers, index=data.index if isinstance(data, pd.DataFrame) else None)
 
@@ -229,7 +232,8 @@ class Predictor:
         probabilities = self._predict(table)[positions]
         unknown = int((labels < 0).sum())
         if unknown:
-            self._warn((f"{table.name}: {unknown} labels are no class of this model and count as wrong.",))
+            labels_are = "1 label is" if unknown == 1 else f"{unknown} labels are"
+            self._warn((f"{table.name}: {labels_are} no class of this model, which counts as wrong.",))
         return evaluate_probabilities(labels, probabilities, self.manifest.schema.classes)
 
     def _predict(self, table: RawTable) -> np.ndarray:

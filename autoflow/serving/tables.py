@@ -14,9 +14,11 @@ _FORMULA = r"^(?=[=@+\-\t\r])(?![+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?$)"
 
 
 def check_output(output: Path) -> None:
-    """Raises UsageError where the name of a file says no known format."""
+    """Raises UsageError where the name of a file says no known format, or its folder is not there."""
     if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
         raise UsageError(f"{output}: the output must end in .csv, .csv.gz or .parquet.")
+    if not output.parent.is_dir():
+        raise UsageError(f"{output}: the folder {output.parent} does not exist; make it first.")
 
 
 def write_table(table: pd.DataFrame, output: Path | None) -> None:

@@ -101,3 +101,12 @@ def test_a_sound_table_has_no_warning():
 )
 def test_warnings(frame, expected):
     assert expected in warnings(frame)
+
+
+@pytest.mark.parametrize("names", [("1", "1.0", "2"), ("Yes", "yes", "no"), ("a  b", "A b", "c")])
+def test_classes_in_several_spellings_are_named(names):
+    said = warnings(table(list(names) * 40))
+    assert f"labels {names[0]!r} and {names[1]!r} look like one class" in said or (
+        f"labels {names[1]!r} and {names[0]!r} look like one class" in said
+    )
+    assert "several spellings" not in warnings(table(["1", "2", "10"] * 40))

@@ -80,7 +80,7 @@ def test_tokens_among_words_are_categories():
 def test_few_odd_values_are_missing_and_said():
     column = guess([*[str(i % 50) for i in range(300)], "about 7"])
     assert column.kind is ColumnKind.NUMERIC
-    assert "1 other values such as 'about 7' count as missing" in column.reason
+    assert "1 other value, 'about 7', counts as missing" in column.reason
 
 
 def test_many_odd_values_make_categories():

@@ -308,3 +308,12 @@ def test_any_table_comes_back_as_it_was_written(tmp_path, rows, separator):
     # every field quoted: a carriage return alone ends a line for some readers
     frame.to_csv(path, index=False, sep=separator, quoting=1, lineterminator="\n")
     assert cells(path) == {name: list(frame[name]) for name in frame}
+
+
+def test_lone_surrogates_of_json_become_replacement_characters(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    lines = [f'{{"t \\udc00": "a \\ud800 {number} \\ud83d\\ude00", "label": "x"}}' for number in range(3)]
+    path.write_text("\n".join(lines))
+    table = read_table(path)
+    assert table.columns["t \ufffd"].to_pylist() == [f"a \ufffd {number} \U0001f600" for number in range(3)]
+    assert any("in 6 texts halves of characters" in note for note in table.notes)

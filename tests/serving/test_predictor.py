@@ -86,7 +86,7 @@ def test_the_table_of_answers(served: Served, predictor: Predictor) -> None:
     answers = predictor.predict_table(served.table)
     assert list(answers) == ["label", "score", "score_3", "score_10", "score_200"]
     assert answers.index.tolist() == served.table.index.tolist()
-    assert answers["label"].tolist() == predictor.predict(served.table).tolist()
+    assert answers["label"].tolist() == [str(label) for label in predictor.predict(served.table)]
     assert np.allclose(answers["score"], served.expected.max(axis=1), atol=1e-6)
     assert np.allclose(answers[["score_3", "score_10", "score_200"]].sum(axis=1), 1)
 

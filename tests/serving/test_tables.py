@@ -38,5 +38,8 @@ def test_a_label_that_a_spreadsheet_would_run_is_only_a_text_in_csv(tmp_path: Pa
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.csv, \.csv\.gz or \.parquet"):
         write_table(ANSWERS, tmp_path / "a.xlsx")
-    with pytest.raises(MachineError, match="cannot be written"):
+    with pytest.raises(UsageError, match="does not exist; make it first"):
         write_table(ANSWERS, tmp_path / "missing" / "a.csv")
+    (tmp_path / "taken.csv").mkdir()
+    with pytest.raises(MachineError, match="cannot be written"):
+        write_table(ANSWERS, tmp_path / "taken.csv")
