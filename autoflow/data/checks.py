@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from autoflow.data.images import Picture
 from autoflow.data.schema import Schema
@@ -21,6 +23,8 @@ _MANY_NUMBERS = 200
 _LARGE_CLASS = 0.9
 _MANY_MISSING = 0.5
 _MOST_BROKEN = 0.2
+_LONG_TEXT = 100_000
+_CONTROL = "[\x00-\x08\x0e-\x1f\x7f]"
 _LOOK_ROWS = 5000
 _LOOK_CELLS = 3_000_000
 
@@ -164,6 +168,27 @@ def picture_remarks(column: str, values: Sequence[Picture] | np.ndarray) -> tupl
             for remark, count in remarks.items()
         ),
     )
+
+
+def check_texts(column: str, texts: pa.Array) -> tuple[str, ...]:
+    """Returns what is odd in a column of texts, with its count, a sentence each.
+
+    Args:
+        column: header.
+        texts: strings of all rows.
+    """
+    long = pc.sum(pc.greater(pc.utf8_length(texts), _LONG_TEXT)).as_py() or 0
+    controlled = pc.sum(pc.match_substring_regex(texts, _CONTROL)).as_py() or 0
+    found = []
+    if long:
+        texts_are = "1 text is" if long == 1 else f"{long:,} texts are"
+        found.append(
+            f"column {column!r}: {texts_are} longer than {_LONG_TEXT:,} characters; models read the beginning"
+        )
+    if controlled:
+        texts_hold = "1 text holds" if controlled == 1 else f"{controlled:,} texts hold"
+        found.append(f"column {column!r}: {texts_hold} control characters; look at what wrote the file")
+    return tuple(found)
 
 
 def check_rows(schema: Schema, labels: np.ndarray, feature_keys: np.ndarray) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from autoflow.data.checks import (
     check_labels,
     check_pictures,
     check_rows,
+    check_texts,
     rows_to_look_at,
 )
 from autoflow.data.images import picture_digests
@@ -217,6 +218,8 @@ def dataset_of(
     for column in schema.columns:
         if column.kind is ColumnKind.IMAGE:
             warnings.extend(check_pictures(table.name, column.name, raw[column.name]))
+        if column.kind is ColumnKind.TEXT:
+            warnings.extend(check_texts(column.name, string_array(raw[column.name])))
     warnings.extend(check_rows(schema, dataset.labels, dataset.feature_keys()))
     few = dataset.rows(rows_to_look_at(dataset.num_rows, len(schema.columns)))
     warnings.extend(

@@ -110,3 +110,16 @@ def test_classes_in_several_spellings_are_named(names):
         f"labels {names[1]!r} and {names[0]!r} look like one class" in said
     )
     assert "several spellings" not in warnings(table(["1", "2", "10"] * 40))
+
+
+def test_huge_texts_and_control_characters_are_counted():
+    texts = [f"a note of some words, number {number}" for number in range(120)]
+    texts[3] = "word " * 30_000
+    texts[5] += "\x07"
+    texts[6] += "\x00\x1b"
+    said = warnings(table(two(120), note=texts, size=RNG.normal(size=120)))
+    assert "'note': 1 text is longer than 100,000 characters" in said
+    assert "'note': 2 texts hold control characters" in said
+    assert "'note'" not in warnings(
+        table(two(120), note=texts[10:130] + texts[10:20], size=RNG.normal(size=120))
+    )
