@@ -73,10 +73,13 @@ def pixels_graph(contents: tf.Tensor, size: int, channels: int) -> tf.Tensor:
         picture = tf.data.Dataset.from_tensors(content).map(lambda each: _decoded(each, size, channels))
         return picture.ignore_errors().concatenate(tf.data.Dataset.from_tensors(black)).take(1)
 
-    # a further row keeps the batch from being empty, which a single element cannot be taken of
-    padded = tf.concat([contents, [""]], axis=0)
-    batch = tf.data.Dataset.from_tensor_slices(padded).flat_map(one).batch(2**31 - 1)
-    return tf.ensure_shape(batch.get_single_element()[:-1], [None, size, size, channels])
+    def decoded() -> tf.Tensor:
+        batch = tf.data.Dataset.from_tensor_slices(contents).flat_map(one).batch(2**31 - 1)
+        return tf.ensure_shape(batch.get_single_element(), [None, size, size, channels])
+
+    # the pipelines take milliseconds, which a row without a picture need not wait for
+    some = tf.reduce_any(tf.strings.length(contents) > 0)
+    return tf.cond(some, decoded, lambda: tf.tile(black[tf.newaxis], [tf.size(contents), 1, 1, 1]))
 
 
 class KeptGrids:
