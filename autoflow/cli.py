@@ -211,6 +211,7 @@ def fit(
     if test is not None:
         predictor = load(report.model.folder)
         scores = predictor.evaluate(test, encoding=encoding, image_folder=image_folder)
+        show_warnings(predictor)
         show_scores(console, scores.to_json(), f"on {test}")
     if not quiet:
         show_next(console, report)
