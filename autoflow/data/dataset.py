@@ -107,7 +107,8 @@ class Dataset:
         if self.moments is not None:
             apart = keys if self.groups is None else tied_keys(self.groups, keys)
             folds = make_forward_folds(self.labels, self.moments, keys=apart, cross_validation_below=below)
-            return folds, describe_folds(folds, feature_keys=keys, manner="forward in time")
+            without = "" if self.groups is None else ", without earlier rows of the groups that are held out"
+            return folds, describe_folds(folds, feature_keys=keys, manner=f"forward in time{without}")
         if self.groups is not None:
             folds = make_group_folds(
                 self.labels, self.groups, feature_keys=keys, seed=seed, cross_validation_below=below
