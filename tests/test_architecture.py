@@ -27,6 +27,7 @@ FLOORS = {
     "report": 7,
     "settings": 7,
     "finished": 7,
+    "figures": 7,
     "finish": 8,
     "session": 9,
     "run": 10,

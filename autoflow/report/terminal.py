@@ -59,7 +59,10 @@ def show_model(console: Console, report: RunReport) -> None:
     console.print(f"  {plain(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
     console.print(f"  {plain(model.verification.message)}{speed}", soft_wrap=True)
-    show_scores(console, model.scores["validation"], "on held-out rows that chose and calibrated the model")
+    if "set_aside" in model.scores:
+        show_scores(console, model.scores["set_aside"], "on rows set aside before the search")
+    chosen_by = "on held-out rows, which chose and calibrated the model and so flatter it"
+    show_scores(console, model.scores["validation"], chosen_by)
     if model.contributions:
         console.print(f"  {plain(contribution_line(model.contributions))}", soft_wrap=True)
 

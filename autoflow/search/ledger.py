@@ -31,7 +31,7 @@ from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.sampler import Proposal
 from autoflow.search.trial import Outcome, TrialResult
 
-FORMAT = 4
+FORMAT = 5
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);

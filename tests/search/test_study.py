@@ -280,7 +280,7 @@ def test_trials_that_the_end_cuts_off_are_told(tmp_path, by_hand):
     study = study_in(
         tmp_path / "run",
         HangingPool(scored),
-        seconds=1.8,
+        seconds=3.0,
         observer=lambda event: ended.append(event) if isinstance(event, TrialEnded) else None,
         should_stop=lambda: by_hand and bool(ended),
     )
