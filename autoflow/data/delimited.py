@@ -65,7 +65,7 @@ def _refuse_second_header(name: str, text: bytes, delimiter: str, header: list[s
     lines = [line for line, record in _records(name, text.decode("utf-8"), delimiter) if record == header]
     raise DataError(
         f"{name}, line {lines[1]}: the header occurs again. If tables were joined one after the other, "
-        "remove its repetitions."
+        "remove its repetitions. If the file has no header line, put one on top."
     )
 
 
