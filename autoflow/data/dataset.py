@@ -26,14 +26,22 @@ from autoflow.data.checks import (
     check_texts,
     rows_to_look_at,
 )
+from autoflow.data.headers import header_warnings
 from autoflow.data.images import picture_digests
 from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
 from autoflow.data.ties import group_codes, moments_of
-from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
-from autoflow.errors import DataError, near_names
+from autoflow.data.values import (
+    column_values,
+    distinct_strings,
+    is_number_kind,
+    is_readable,
+    raw_values,
+    string_array,
+)
+from autoflow.errors import DataError, near_names, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +189,7 @@ def dataset_of(
     if unlabelled:
         dataset = dataset.rows(np.flatnonzero(labels >= 0))
     notes = (*table.notes, f"label column {schema.label!r}, {schema.label_reason}")
-    warnings = []
+    warnings = list(header_warnings(table.columns))
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
     for column in schema.columns:
@@ -210,13 +218,20 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
         Raw values by header in the order of `columns`.
 
     Raises:
-        DataError: a column is missing; the message shows the difference.
+        DataError: a column is missing, then the message shows the difference, or holds lists and the like.
     """
     missing = [column.name for column in columns if column.name not in table.columns]
     if missing:
         expected = {column.name for column in columns}
         extra = [name for name in table.columns if name not in expected]
         raise DataError(_difference(table.name, missing, extra, len(expected)))
+    for column in columns:
+        as_read = table.columns[column.name]
+        if not is_readable(column, as_read):
+            raise DataError(
+                f"{table.name}: column {column.name!r} holds {shortened(str(as_read.type))} values, which "
+                f"the model cannot read; in the training rows it was {column.kind.value}."
+            )
     return {column.name: raw_values(column, table.columns[column.name], table.folder) for column in columns}
 
 

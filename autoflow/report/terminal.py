@@ -14,7 +14,7 @@ from autoflow.budget import format_duration
 from autoflow.errors import shortened
 from autoflow.report.contributions import contribution_line
 from autoflow.report.leaderboard import part_of_rows
-from autoflow.report.plain import plain
+from autoflow.report.plain import plain, visible
 
 _CLASS_CHARACTERS = 24
 _UNFOLDED_CHARACTERS = 8
@@ -110,6 +110,7 @@ def show_scores(console: Console, scores: Any, where: str) -> None:
 def show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Prints a table; a terminal folds long cells, a log gets one line for each row."""
     if not console.is_terminal:
+        header, rows = tuple(map(visible, header)), [tuple(map(visible, row)) for row in rows]
         widths = [max(map(cell_len, cells)) for cells in zip(header, *rows, strict=True)]
         for row in (header, *rows):
             cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
