@@ -247,8 +247,9 @@ class Ledger:
                 "another folder with --output"
             ) from error
         except (sqlite3.DatabaseError, DamagedError) as error:
+            what = " ".join(str(error).split())  # SQLite quotes lines of its schema
             raise MachineError(
-                f"{path} is damaged: {error}; bring it back from a copy, or name another folder with --output"
+                f"{path} is damaged: {what}; bring it back from a copy, or name another folder with --output"
             ) from error
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
