@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from autoflow.components.registry import name_of
+from autoflow.errors import NoModelError
 from autoflow.export.verify import Outcome, VerificationResult
+from autoflow.manifest import damage, read_manifest
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import Member
 from autoflow.search.trial import TrialResult
@@ -86,13 +88,16 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
 
 
 def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | None:
-    """Returns the model of an earlier session, or None where there is none any more."""
+    """Returns the model of an earlier session, or None where it is gone or not what was exported."""
     noted = ledger.setting("model")
     if noted is None:
         return None
     folder = ledger.folder / "model" / noted["version"]
     by_number = {result.number: result for result in results}
-    if not (folder / "saved_model.pb").exists():
+    try:
+        if damage(folder, read_manifest(folder)):
+            return None
+    except NoModelError:
         return None
     verification = noted["verification"] | {"outcome": Outcome(noted["verification"]["outcome"])}
     return FinishedModel(

@@ -12,6 +12,7 @@ import psutil
 
 from autoflow.budget import Budget
 from autoflow.data.schema import DataProfile
+from autoflow.durable import write_durably
 from autoflow.errors import NoModelError, RunInterrupted
 from autoflow.export.verify import Verifier
 from autoflow.finish import Finisher
@@ -21,7 +22,7 @@ from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
 from autoflow.search.fidelity import rungs_of
 from autoflow.search.interrupt import Interruption, graceful_interruption
-from autoflow.search.ledger import Ledger, write_durably
+from autoflow.search.ledger import Ledger
 from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray

@@ -15,6 +15,7 @@ FLOORS = {
     "data": 1,
     "metrics": 1,
     "budget": 1,
+    "durable": 1,
     "manifest": 2,
     "image_weights": 3,
     "parts": 3,

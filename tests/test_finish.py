@@ -20,6 +20,7 @@ from autoflow.export.verify import VerificationResult
 from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
 from autoflow.finish import Finisher, NotFittedError
 from autoflow.finished import FinishedModel, remember, remembered
+from autoflow.manifest import Manifest, ManifestDetails, hash_files, write_manifest
 from autoflow.report.leaderboard import LeaderboardRow
 from autoflow.report.terminal import show_model, show_next, show_scores
 from autoflow.run import RunReport
@@ -47,10 +48,15 @@ def test_a_repeated_command_knows_the_model_of_the_first(model, tmp_path, shares
     assert remembered(ledger, []) is None
     model.folder.mkdir(parents=True)
     (model.folder / "saved_model.pb").touch()
+    schema = load_dataset(pd.DataFrame({"x": [0.5, 1.5] * 20, "label": ["a", "b"] * 20}))[0].schema
+    files = hash_files(model.folder)
+    write_manifest(Manifest(schema, ManifestDetails(), "", {}, files=files), model.folder)
     found = remembered(ledger, [])
     assert found is not None
     assert (found.folder, found.scores, found.contributions) == (model.folder, model.scores, shares)
     assert found.doubts == ("odd",)
+    (model.folder / "saved_model.pb").write_text("flipped")
+    assert remembered(ledger, []) is None
 
 
 @pytest.mark.parametrize("shares", [SHARES, {}])
