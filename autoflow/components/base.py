@@ -119,9 +119,10 @@ class FittedExtractor(ABC):
 
     @abstractmethod
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` or `uint8` where trainable).
+        """Returns prepared features, finite `float32[n, sum(widths)]`.
 
-        Handles missing values and unseen categories; rows do not influence each other.
+        Those of a trainable extractor may be `int32` or `uint8`. Missing values and unseen categories are
+        handled; rows do not influence each other.
         """
 
     @abstractmethod
@@ -315,8 +316,21 @@ class NeuralClassifier(Classifier):
     def body(self, width: int, num_classes: int, seed: int) -> keras.layers.Layer:
         """Returns a new Keras layer from fused features `float32[B, width]` to logits `[B, num_classes]`.
 
+        In training it may answer `[B, k, num_classes]`, the logits of k models: each has a loss of its own.
+
         Args:
             width: number of fused features.
             num_classes: number of logits.
             seed: for initialisers and dropout.
         """
+
+    def numbers_a_row(self, num_classes: int) -> int:
+        """Returns about how many numbers the body holds at once for a row that it predicts.
+
+        Optional: where they are thousands, many rows are predicted in smaller parts, so that they fit into
+        memory.
+
+        Args:
+            num_classes: number of logits.
+        """
+        return num_classes

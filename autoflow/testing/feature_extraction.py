@@ -96,13 +96,17 @@ def accepts_column_kinds(component: type[FeatureExtractor]) -> None:
 
 def prepares_finite_features_of_declared_widths(component: type[FeatureExtractor]) -> None:
     """`transform` gives a row for each row, whatever comes."""
-    types = [np.int32, np.uint8] if component.trainable else [np.float32]
+    types = [np.int32, np.uint8, np.float32] if component.trainable else [np.float32]
     for fitted, rows in _cases(component):
         features = fitted.transform(rows)
         shape = (len(rows), sum(fitted.widths))
         expect(len(fitted.widths) == rows.shape[1], f"{rows.shape[1]} widths", fitted.widths)
         expect(features.shape == shape, f"features of shape {shape}", features.shape)
-        expect(features.dtype in types, f"features of type {np.dtype(types[0])}", features.dtype)
+        expect(
+            features.dtype in types,
+            f"features of type {' or '.join(np.dtype(each).name for each in types)}",
+            features.dtype,
+        )
         expect_finite(features, "features")
         if fitted.categorical:
             codes = bool(((features >= 0) & (features == np.round(features))).all())
