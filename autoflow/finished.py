@@ -18,6 +18,23 @@ from autoflow.search.trial import TrialResult
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """What a model scores and what it costs to serve.
+
+    Args:
+        made_of: its pipelines, in words.
+        score: on held-out rows, in the metric of the search.
+        row_ms: median milliseconds of one row through the loaded graph.
+        megabytes: size of the version folder, in millions of bytes.
+    """
+
+    made_of: str
+    score: float
+    row_ms: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
 class FinishedModel:
     """The exported model of a run.
 
@@ -31,6 +48,7 @@ class FinishedModel:
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.
         doubts: what deserves a look in the model, in plain words.
+        front: score against latency, this model first; empty where there was no time to measure others.
     """
 
     folder: Path
@@ -41,6 +59,7 @@ class FinishedModel:
     num_bytes: int
     contributions: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
 
     def averages(self, members: Sequence[Member], *, refitted: bool) -> bool:
         """Tells whether it is the verified mean of these trials with these shares, and fitted as well."""
@@ -81,6 +100,7 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
             "num_bytes": model.num_bytes,
             "contributions": model.contributions,
             "doubts": model.doubts,
+            "front": [asdict(point) for point in model.front],
             "num_trials": len(ledger.entries()),
             "asked": asked,
         },
@@ -109,4 +129,5 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
         noted["num_bytes"],
         noted.get("contributions", {}),
         tuple(noted.get("doubts", ())),
+        tuple(FrontPoint(**point) for point in noted.get("front", ())),
     )

@@ -30,6 +30,7 @@ FLOORS = {
     "finished": 7,
     "figures": 7,
     "finish": 8,
+    "front": 8,
     "session": 9,
     "run": 10,
     "builder": 11,
