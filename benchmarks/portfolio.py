@@ -1,10 +1,10 @@
 """Measures every recipe of the opening portfolio and writes the order of trying into the package.
 
-    python benchmarks/portfolio.py DATA_FOLDER [--rows 3000] [--seconds 15] [--workers 2] [--sets adult ...]
+    python benchmarks/portfolio.py DATA_FOLDER [--rows 1000 5000] [--seconds 15] [--workers 2] [--sets adult ...]
                                    [--results FILE.jsonl] [--write]
 
-Each recipe of `portfolio.json` is fitted on part of the training rows of each set and predicts the rest; test
-files are not read. For every shape of data the order is greedy: next comes the recipe that lowers the
+Each recipe of `portfolio.json` is fitted on part of the training rows of each set and predicts the rest, once
+for each number of rows; test files are not read. For every shape of data the order is greedy: next comes the recipe that lowers the
 held-out log-loss of the mean of those before it most, for each second that it takes, over all sets of that
 shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from runs import Table, machine, tables
 
+from autoflow.components.discovery import discover
 from autoflow.data.dataset import load_dataset
 from autoflow.data.split import make_folds
 from autoflow.metrics import SMALLEST_PROBABILITY
@@ -49,17 +50,19 @@ class SetMeasured:
     """All recipes on one set."""
 
     name: str
+    num_rows: int
     shape: str
     measured: list[Measured]
 
 
 def measure(table: Table, num_rows: int, seconds: float) -> SetMeasured:
     """Returns what each recipe does on some training rows of a set, on one thread."""
+    discover()
     dataset, _, _ = load_dataset(table.train, label=table.label)
-    shape = shape_of(dataset.profile())
     if dataset.num_rows > num_rows:
         some = np.random.default_rng(0).choice(dataset.num_rows, num_rows, replace=False)
         dataset = dataset.rows(np.sort(some))
+    shape = shape_of(dataset.profile())
     folds = make_folds(dataset.labels, feature_keys=dataset.feature_keys(), seed=0, share=0.25)
     experiment = Experiment(dataset, folds, "log_loss", 0)
     labels = dataset.labels[experiment.validation_rows]
@@ -73,13 +76,13 @@ def measure(table: Table, num_rows: int, seconds: float) -> SetMeasured:
             if result.probabilities is not None:
                 right = result.probabilities[np.arange(len(labels)), labels].astype(np.float64)
             found.append(Measured(name, max(result.seconds, _LEAST_SECONDS), right))
-    return SetMeasured(table.name, shape, found)
+    return SetMeasured(table.name, dataset.num_rows, shape, found)
 
 
 def order(sets: list[SetMeasured]) -> list[str]:
     """Returns the recipes of the sets of one shape, the best gain for a second first."""
     known = {measured.recipe: None for each in sets for measured in each.measured}
-    means = [np.full(_num_rows(each), SMALLEST_PROBABILITY) for each in sets]
+    means = [np.full(_num_held_out(each), SMALLEST_PROBABILITY) for each in sets]
     ordered: list[str] = []
     while len(ordered) < len(known):
         gains = {recipe: _gain(recipe, sets, means) for recipe in known if recipe not in ordered}
@@ -112,7 +115,7 @@ def _losses(right: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(right, SMALLEST_PROBABILITY)).mean(axis=1)
 
 
-def _num_rows(each: SetMeasured) -> int:
+def _num_held_out(each: SetMeasured) -> int:
     return next(len(measured.right) for measured in each.measured if measured.right is not None)
 
 
@@ -122,6 +125,7 @@ def as_lines(each: SetMeasured) -> list[str]:
         json.dumps(
             {
                 "set": each.name,
+                "rows": each.num_rows,
                 "shape": each.shape,
                 "recipe": one.recipe,
                 "seconds": round(one.seconds, 2),
@@ -137,7 +141,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=3000, help="training rows of a set at most")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5000], help="of a set at most")
     parser.add_argument("--seconds", type=float, default=15, help="of a recipe on a set at most")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sets", nargs="+")
@@ -145,12 +149,15 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the orders into the package")
     arguments = parser.parse_args()
     shapes: dict[str, list[SetMeasured]] = {}
-    jobs = [(table, arguments.rows, arguments.seconds) for table in tables(arguments.folder, arguments.sets)]
+    chosen = tables(arguments.folder, arguments.sets)
+    jobs = [(table, num_rows, arguments.seconds) for num_rows in arguments.rows for table in chosen]
     with multiprocessing.get_context("spawn").Pool(arguments.workers, maxtasksperchild=1) as pool:
         for done in [pool.apply_async(measure, job) for job in jobs]:
             each = done.get()
             shapes.setdefault(each.shape, []).append(each)
-            print(f"{each.name}: {len(each.measured)} recipes, {each.shape}", flush=True)
+            print(
+                f"{each.name}: {len(each.measured)} recipes, {each.num_rows} rows: {each.shape}", flush=True
+            )
             if arguments.results:
                 with arguments.results.open("a", encoding="utf-8") as file:
                     file.write("".join(line + "\n" for line in as_lines(each)))

@@ -22,6 +22,7 @@ from autoflow.search.space import (
     classifier_names,
     concatenation_names,
     extractor_names,
+    is_baseline,
     is_neural,
     plan_nodes,
 )
@@ -39,6 +40,8 @@ def recipes(profile: DataProfile) -> list[dict[str, Value]]:
     names_in_order = [name for name in order if name in found]
     names_in_order += [name for name in found if name not in names_in_order]
     opening = [found[name] for name in names_in_order]
+    # the first model comes at once, and the others are seen beside it
+    opening.sort(key=lambda values: not is_baseline(str(values["classification"])))
     # what the file does not mention is often the user's own: it must be tried in a short search, too
     unlisted = list(_unlisted(_portfolio(), profile, plan_nodes(profile)))
     return opening[:_FIRST] + unlisted + opening[_FIRST:]
