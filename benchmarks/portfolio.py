@@ -1,12 +1,12 @@
 """Measures every recipe of the opening portfolio and writes the order of trying into the package.
 
-    python benchmarks/portfolio.py DATA_FOLDER [--rows 1000 5000] [--seconds 15] [--workers 2] [--sets adult ...]
-                                   [--results FILE.jsonl] [--write]
+    python benchmarks/portfolio.py DATA_FOLDER [--rows 1000 5000] [--seconds 15] [--workers 2]
+                                   [--sets adult ...] [--results FILE.jsonl] [--write]
 
 Each recipe of `portfolio.json` is fitted on part of the training rows of each set and predicts the rest, once
-for each number of rows; test files are not read. For every shape of data the order is greedy: next comes the recipe that lowers the
-held-out log-loss of the mean of those before it most, for each second that it takes, over all sets of that
-shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`.
+for each number of rows; test files are not read. For every shape of data the order is greedy: next comes the
+recipe that lowers the held-out log-loss of the mean of those before it most, for each second that it takes,
+over all sets of that shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`.
 """
 
 from __future__ import annotations
