@@ -96,6 +96,42 @@ class FeatureExtractor(Component):
             seed: for whatever is random; the same seed and values give the same result.
         """
 
+    def fit_transform(
+        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+    ) -> tuple[FittedExtractor, np.ndarray]:
+        """Fits on training rows and returns their prepared features, too.
+
+        Those are what `transform` gives, unless the extractor learns from labels (`CrossFittedExtractor`).
+
+        Args:
+            values: as in the class docstring.
+            labels: int32[n] of the same rows, `0 .. num_classes - 1`; some classes may be absent.
+            num_classes: number of classes.
+            seed: as for `fit`.
+        """
+        fitted = self.fit(values, seed=seed)
+        return fitted, fitted.transform(values)
+
+
+@dataclass(frozen=True)
+class CrossFittedExtractor(FeatureExtractor):
+    """An extractor that learns from the labels of training rows, so these need features of their own.
+
+    What knows a row's label must not describe that row to a classifier in training: its `fit_transform`
+    describes each training row by what the other rows tell (Micci-Barreca 2001 without the leak; "cross
+    fitting"), while the fitted extractor, for all further rows, knows all of them.
+    """
+
+    @abstractmethod
+    def fit_transform(
+        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+    ) -> tuple[FittedExtractor, np.ndarray]:
+        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features."""
+
+    def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
+        """Raises TypeError: there is nothing to learn without labels."""
+        raise TypeError(f"{type(self).__name__} learns from labels; call fit_transform")
+
 
 class FittedExtractor(ABC):
     """What an extractor learned: NumPy arrays and strings only, so that it pickles and needs no TensorFlow.
@@ -119,9 +155,10 @@ class FittedExtractor(ABC):
 
     @abstractmethod
     def transform(self, values: np.ndarray) -> np.ndarray:
-        """Returns prepared features, finite `float32[n, sum(widths)]` (`int32` or `uint8` where trainable).
+        """Returns prepared features, finite `float32[n, sum(widths)]`.
 
-        Handles missing values and unseen categories; rows do not influence each other.
+        Those of a trainable extractor may be `int32` or `uint8`. Missing values and unseen categories are
+        handled; rows do not influence each other.
         """
 
     @abstractmethod
@@ -315,8 +352,21 @@ class NeuralClassifier(Classifier):
     def body(self, width: int, num_classes: int, seed: int) -> keras.layers.Layer:
         """Returns a new Keras layer from fused features `float32[B, width]` to logits `[B, num_classes]`.
 
+        In training it may answer `[B, k, num_classes]`, the logits of k models: each has a loss of its own.
+
         Args:
             width: number of fused features.
             num_classes: number of logits.
             seed: for initialisers and dropout.
         """
+
+    def numbers_a_row(self, num_classes: int) -> int:
+        """Returns about how many numbers the body holds at once for a row that it predicts.
+
+        Optional: where they are thousands, many rows are predicted in smaller parts, so that they fit into
+        memory.
+
+        Args:
+            num_classes: number of logits.
+        """
+        return num_classes

@@ -32,16 +32,6 @@ from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
-from autoflow.data.split import (
-    CROSS_VALIDATION_BELOW,
-    CROSS_VALIDATION_OF_PICTURES_BELOW,
-    Fold,
-    describe_folds,
-    make_folds,
-    make_forward_folds,
-    make_group_folds,
-    tied_keys,
-)
 from autoflow.data.ties import group_codes, moments_of
 from autoflow.data.values import (
     column_values,
@@ -102,28 +92,6 @@ class Dataset:
         values = self.values(name)
         is_image = self.schema.column(name).kind is ColumnKind.IMAGE
         return picture_digests(values) if is_image else values
-
-    def folds(self, seed: int) -> tuple[tuple[Fold, ...], str]:
-        """Returns how the rows are split for scoring, and the same in plain words.
-
-        Args:
-            seed: shuffles rows within their class.
-        """
-        keys = self.feature_keys()
-        pictures = any(column.kind is ColumnKind.IMAGE for column in self.schema.columns)
-        below = CROSS_VALIDATION_OF_PICTURES_BELOW if pictures else CROSS_VALIDATION_BELOW
-        if self.moments is not None:
-            apart = keys if self.groups is None else tied_keys(self.groups, keys)
-            folds = make_forward_folds(self.labels, self.moments, keys=apart, cross_validation_below=below)
-            without = "" if self.groups is None else ", without earlier rows of the groups that are held out"
-            return folds, describe_folds(folds, feature_keys=keys, manner=f"forward in time{without}")
-        if self.groups is not None:
-            folds = make_group_folds(
-                self.labels, self.groups, feature_keys=keys, seed=seed, cross_validation_below=below
-            )
-            return folds, describe_folds(folds, feature_keys=keys, manner="each group on one side")
-        folds = make_folds(self.labels, feature_keys=keys, seed=seed, cross_validation_below=below)
-        return folds, describe_folds(folds, feature_keys=keys)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray:
         """Returns the column values of some columns side by side, as a feature extractor takes them.

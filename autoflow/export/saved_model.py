@@ -24,6 +24,7 @@ import numpy as np
 
 from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind, Schema
+from autoflow.durable import sync
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import (
     CLASSIFY,
@@ -162,7 +163,7 @@ def export_model(
             return Export(None, verification, num_bytes, refusal)
         _sync(staging)
         staging.rename(target)
-        _sync_one(folder)
+        sync(folder)
         return Export(target, verification, num_bytes)
     except OSError as error:
         raise MachineError(
@@ -294,12 +295,4 @@ def _remove_partial(folder: Path) -> None:
 
 def _sync(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)

@@ -21,6 +21,8 @@ _PREDICT_ROWS = {"float32": 8192, "int32": 8192, "uint8": 256}
 """Rows of one call at most by the type of a block: networks on pictures have large activations."""
 _PREDICT_TOKENS = 16_384
 """Integers of one call at most: a recurrent network holds thousands of numbers for each token of a text."""
+_PREDICT_NUMBERS = 2**25
+"""Numbers that a body may hold at once: 128 MiB."""
 
 _FUSED = "autoflow_fused"
 """Name of the layer whose output is the fused features."""
@@ -73,7 +75,8 @@ class FittedNetwork:
 
     def predict_probabilities(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
         """Returns `float32[n, num_classes]` for one prepared array a node."""
-        return _softmax(network_logits(self.build(), blocks))
+        held = self.classifier.numbers_a_row(self.num_classes)
+        return _softmax(network_logits(self.build(), blocks, held))
 
     def graph(self, blocks: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the same as a tensor, and the fused features, for use while a `tf.function` is traced.
@@ -207,19 +210,25 @@ def _network(
     return _Network(keras.Model(inputs, body(fused)), features, merge)
 
 
-def in_parts(blocks: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yields the blocks, arrays or tensors, some rows at a time, so that activations fit into memory."""
+def in_parts(blocks: Sequence[Any], numbers_a_row: int) -> Iterator[list[Any]]:
+    """Yields the blocks, arrays or tensors, some rows at a time, so that activations fit into memory.
+
+    Args:
+        blocks: one a node, of one length.
+        numbers_a_row: what the body holds, see `NeuralClassifier.numbers_a_row`.
+    """
     size = min(_PREDICT_ROWS[block.dtype.name] for block in blocks)
     tokens = sum(int(block.shape[1]) for block in blocks if block.dtype.name == "int32")
-    size = max(16, min(size, _PREDICT_TOKENS // max(1, tokens)))
+    size = min(size, _PREDICT_TOKENS // max(1, tokens), _PREDICT_NUMBERS // max(1, numbers_a_row))
+    size = max(16, size)
     for start in range(0, len(blocks[0]), size):
         yield [block[start : start + size] for block in blocks]
 
 
-def network_logits(model: keras.Model, blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns `float32[n, num_classes]` for one prepared array a node."""
+def network_logits(model: keras.Model, blocks: Sequence[np.ndarray], numbers_a_row: int) -> np.ndarray:
+    """Returns `float32[n, num_classes]` for one prepared array a node; see `in_parts`."""
     # called eagerly: tracing a predict function costs more than it saves
-    parts = [np.asarray(model(part, training=False)) for part in in_parts(blocks)]
+    parts = [np.asarray(model(part, training=False)) for part in in_parts(blocks, numbers_a_row)]
     return np.concatenate(parts) if parts else np.zeros((0, int(model.output_shape[-1])), np.float32)
 
 

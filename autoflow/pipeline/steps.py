@@ -58,19 +58,18 @@ def architecture(
 ) -> Architecture:
     """Returns the architecture for prepared blocks, one an extractor.
 
-    Integer blocks are those of trainable extractors; without a key for its layer such a one equals no other.
+    A trainable extractor without a key for its layer equals no other.
     """
     dtypes = tuple(str(block.dtype) for block in blocks)
-    layers = tuple(
-        extractor.widths if dtype == "float32" else (extractor.widths, _layer_key(extractor))
-        for extractor, dtype in zip(extractors, dtypes, strict=True)
-    )
+    layers = tuple((extractor.widths, _layer_key(extractor)) for extractor in extractors)
     return Architecture(
         layers, concatenation, classifier, num_classes, dtypes, seed % 2**31, tuple(extractors)
     )
 
 
 def _layer_key(extractor: FittedExtractor) -> Hashable:
+    if type(extractor).layer is FittedExtractor.layer:
+        return None
     key = extractor.layer_key
     return object() if key is None else (type(extractor), key)
 
@@ -110,6 +109,7 @@ class CompiledNetwork:
         self._first_values = [variable.numpy() for variable in model.variables]
         self._optimizer = _AdamW(model, architecture.classifier.weight_decay)
         smoothing = architecture.classifier.label_smoothing
+        self._held = architecture.classifier.numbers_a_row(architecture.num_classes)
         widths = [int(shape[-1]) for shape in (variable.shape for variable in model.inputs)]
         blocks = [
             tf.TensorSpec([None, width], dtype)
@@ -118,7 +118,7 @@ class CompiledNetwork:
 
         def step(rows: list[tf.Tensor], labels: tf.Tensor, rate: tf.Tensor) -> None:
             with tf.GradientTape() as tape:
-                loss = _loss(labels, model(rows, training=True), smoothing)
+                loss = cross_entropy(labels, model(rows, training=True), smoothing)
                 loss += sum(model.losses)
             self._optimizer.apply(tape.gradient(loss, self._optimizer.variables), rate)
 
@@ -168,7 +168,7 @@ class CompiledNetwork:
 
     def logits(self, blocks: Sequence[tf.Tensor]) -> np.ndarray:
         """Returns the present logits of prepared rows, `float32[n, num_classes]`."""
-        return np.concatenate([self._predict(part).numpy() for part in in_parts(blocks)])
+        return np.concatenate([self._predict(part).numpy() for part in in_parts(blocks, self._held)])
 
 
 class _AdamW:
@@ -260,9 +260,18 @@ def _apply_to_rows(
     variable.scatter_sub(tf.IndexedSlices(change, rows))
 
 
-def _loss(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
+    """Returns the mean loss, a scalar.
+
+    Args:
+        labels: `int32[B]`.
+        logits: `float32[B, num_classes]`, or `float32[B, k, num_classes]` of k models with a loss each.
+        smoothing: share of the loss that is to even shares of the classes, 0 to 1.
+    """
     import tensorflow as tf
 
+    if logits.shape.rank == 3:
+        labels = tf.repeat(labels[:, tf.newaxis], logits.shape[1], axis=1)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     if smoothing > 0:
         # the cross-entropy to even shares, without a row of shares for every label

@@ -15,6 +15,7 @@ from autoflow.components.base import (
     MatrixClassifier,
     NeuralClassifier,
 )
+from autoflow.pipeline.steps import cross_entropy
 from autoflow.testing.check import Check, checks, expect, expect_close, expect_finite, pickled
 from autoflow.testing.declaration import draws
 from autoflow.testing.rows import labelled_rows
@@ -183,8 +184,7 @@ def body_learns_what_is_easy(component: type[NeuralClassifier]) -> None:
     @tf.function(autograph=False)
     def step() -> Any:
         with tf.GradientTape() as tape:
-            logits = body(features, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            loss = cross_entropy(labels, body(features, training=True))
         gradients = tape.gradient(loss, body.trainable_variables)
         missing = sum(gradient is None for gradient in gradients)
         expect(missing == 0, "a gradient for every weight", f"none for {missing} of {len(gradients)}")
@@ -194,7 +194,7 @@ def body_learns_what_is_easy(component: type[NeuralClassifier]) -> None:
     for _ in range(80):
         step()
     logits = body(features, training=False)
-    loss = float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)))
+    loss = float(cross_entropy(labels, logits))
     expect(loss < 0.6, "a training log-loss below 0.6 after 80 steps (guessing: 1.1)", f"{loss:.3f}")
 
 
