@@ -20,6 +20,7 @@ import numpy as np
 from corpus import CORPUS
 
 from autoflow.data.dataset import load_dataset
+from autoflow.data.plan import plan_rows
 from autoflow.errors import AutoFlowError
 
 MOST_SECONDS = 10.0
@@ -126,7 +127,7 @@ def outcome(number: int, folder: Path) -> Outcome:
     good = True
     try:
         dataset, _, _ = load_dataset(path)
-        dataset.folds(seed=0)
+        plan_rows(dataset, seed=0, seconds=300.0)
         dataset.profile()
         assert dataset.fingerprint
         ending = "accepted"
