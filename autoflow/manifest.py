@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -274,12 +274,20 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def changed_files(folder: Path, files: Mapping[str, str]) -> list[str]:
-    """Returns those of the files, by path inside the folder, that are missing or differ from their hash."""
+    """Returns those of the files, by path inside the folder, that are missing or differ from their hash.
+
+    A path that leaves the folder is none of an export and counts as changed, whatever lies there.
+    """
     return [
         name
         for name, expected in files.items()
-        if not (folder / name).is_file() or _sha256(folder / name) != expected
+        if not _is_inside(name) or not (folder / name).is_file() or _sha256(folder / name) != expected
     ]
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def damage(folder: Path, manifest: Manifest) -> str:

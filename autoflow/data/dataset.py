@@ -189,7 +189,7 @@ def dataset_of(
     if unlabelled:
         dataset = dataset.rows(np.flatnonzero(labels >= 0))
     notes = (*table.notes, f"label column {schema.label!r}, {schema.label_reason}")
-    warnings = list(header_warnings(table.columns))
+    warnings = list(header_warnings(table.columns, schema.label))
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
     for column in schema.columns:

@@ -47,11 +47,12 @@ def check_headers(name: str, headers: Sequence[str]) -> None:
         )
 
 
-def header_warnings(columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
+def header_warnings(columns: Mapping[str, pa.Array], label: str) -> tuple[str, ...]:
     """Returns what deserves a look in the headers of a table; empty where all is well.
 
     Args:
         columns: by header, as read.
+        label: header of the label column.
     """
     odd = [header for header in columns if _hides_something(header)]
     found = []
@@ -61,7 +62,7 @@ def header_warnings(columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
         found.append(
             f"invisible characters in headers: {shown}{more}; tables to predict need the very same headers"
         )
-    row = _value_like(columns)
+    row = _value_like(columns, label)
     if row:
         found.append(
             f"the first line looks like a row and not like headers ({row}); if so, put a line of headers on "
@@ -96,7 +97,7 @@ def _hides_something(header: str) -> bool:
     )
 
 
-def _value_like(columns: Mapping[str, pa.Array]) -> str:
+def _value_like(columns: Mapping[str, pa.Array], label: str) -> str:
     """Returns why the headers look like values; empty where they do not, and for typed columns."""
     headers = list(columns)
     if headers == [str(number) for number in range(len(headers))]:  # a DataFrame without names
@@ -105,7 +106,12 @@ def _value_like(columns: Mapping[str, pa.Array]) -> str:
         return ""
     if not np.isnan(parse_decimals(pa.array(headers, pa.string()))).any():
         return "all of it are numbers"
-    for header, column in columns.items():
-        if pc.index(column, pa.scalar(header, column.type)).as_py() >= 0:
-            return f"{shortened(header)!r} is a value of its column, too"
+    values = [
+        header
+        for header, column in columns.items()
+        if pc.index(column, pa.scalar(header, column.type)).as_py() >= 0
+    ]
+    # a column `airbag` may hold `airbag` and `none`, but few tables have many such columns
+    if label in values or len(values) >= max(2, len(headers) / 2):
+        return f"{shortened(label if label in values else values[0])!r} is a value of its column, too"
     return ""
