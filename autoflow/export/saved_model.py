@@ -168,7 +168,7 @@ def export_model(
     except OSError as error:
         raise MachineError(
             f"{target}: the model cannot be written ({error.strerror or error}); "
-            "free some disk space or choose another folder."
+            "make room or access, then repeat the command, or choose another folder."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -189,7 +189,13 @@ def _write_version(
     schema = model.schema
     expected = np.asarray(model.predict_probabilities(examples), dtype=np.float32)
     holder, signatures = serving_module(model)
-    tf.saved_model.save(holder, str(folder), signatures=signatures)
+    try:
+        tf.saved_model.save(holder, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:
+        if str(folder) not in error.message:
+            raise
+        # TensorFlow has its own errors for what a disk refuses: "/run/.1.partial/...; No space left [Op:...]"
+        raise OSError(error.message.rpartition("; ")[2].partition(" [Op:")[0]) from error
     _rename_inputs(folder, schema)
     agreeing = _agreeing_rows(signatures[SERVING], schema, examples, expected)
     warm = {name: values[agreeing] for name, values in examples.items()}
