@@ -136,6 +136,10 @@ class Dataset:
 
     def feature_keys(self) -> np.ndarray:
         """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
+        return self._feature_keys
+
+    @cached_property
+    def _feature_keys(self) -> np.ndarray:
         keys = np.zeros(self.num_rows, np.uint64)
         for values in self._contents().values():
             # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
