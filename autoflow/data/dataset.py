@@ -41,7 +41,7 @@ from autoflow.data.split import (
     make_group_folds,
     tied_keys,
 )
-from autoflow.data.ties import group_codes, moments_of
+from autoflow.data.ties import group_codes, moments_of, undated_rows
 from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
 from autoflow.errors import DataError, near_names
 
@@ -220,6 +220,8 @@ def dataset_of(
     warnings = []
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
+    if dataset.moments is not None:
+        warnings.extend(undated_rows(dataset.moments, time_column))
     for column in schema.columns:
         if column.kind is ColumnKind.IMAGE:
             warnings.extend(check_pictures(table.name, column.name, raw[column.name]))
