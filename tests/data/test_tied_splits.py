@@ -158,8 +158,8 @@ def test_rows_without_a_moment_are_counted_and_too_few_with_one_are_refused():
     dataset, _, warnings = load_dataset(frame, time_column="t")
     assert "column 't': 50 rows have no moment and count as the earliest" in warnings
     assert len(dataset.folds(0)[0]) == 3
-    frame.loc[2:, "t"] = np.nan
-    with pytest.raises(DataError, match="only 1 of 200 rows are later than the others"):
+    frame.loc[6:, "t"] = np.nan
+    with pytest.raises(DataError, match="only 4 of 200 rows are later than the others"):
         load_dataset(frame, time_column="t")[0].folds(0)
 
 
