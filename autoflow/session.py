@@ -42,6 +42,8 @@ MEMBER_SECONDS = 0.7
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""
+_MANY_COLUMNS = 10_000
+"""Columns at which loading the inputs takes twice that: it grows with their square (37 s for 5,000)."""
 _LEAST_SEARCH_SECONDS = 10.0
 _EXPORT_SECONDS, _FURTHER_EXPORTS = 2.5, 3
 """Limits are measured on the exported graph, and the first one may be too slow or too large."""
@@ -89,7 +91,8 @@ class Session:
         return model, study.results, interruption.signal_number
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
-        fixed = FINISH_SECONDS + COLUMN_SECONDS * len(self.profile.columns)
+        num_columns = len(self.profile.columns)
+        fixed = FINISH_SECONDS + COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
         if self.settings.limits.are_set:
             fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
         study = Study(

@@ -32,7 +32,7 @@ from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
-from autoflow.data.ties import group_codes, moments_of
+from autoflow.data.ties import group_codes, moments_of, undated_rows
 from autoflow.data.values import (
     column_values,
     distinct_strings,
@@ -112,6 +112,10 @@ class Dataset:
 
     def feature_keys(self) -> np.ndarray:
         """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
+        return self._feature_keys
+
+    @cached_property
+    def _feature_keys(self) -> np.ndarray:
         keys = np.zeros(self.num_rows, np.uint64)
         for values in self._contents().values():
             # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
@@ -192,6 +196,8 @@ def dataset_of(
     warnings = list(header_warnings(table.columns, schema.label))
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
+    if dataset.moments is not None:
+        warnings.extend(undated_rows(dataset.moments, time_column))
     for column in schema.columns:
         if column.kind is ColumnKind.IMAGE:
             warnings.extend(check_pictures(table.name, column.name, raw[column.name]))

@@ -15,6 +15,7 @@ from autoflow.errors import DataError
 MAX_FOLDS = 5
 _FORWARD_PARTS = 5
 """Parts of a small table in time: each but the first is validated by a model of those before."""
+_FEWEST_LATER_ROWS = 20
 SMALL_SHARE_FROM = 50_000
 MAX_VALIDATION_ROWS = 20_000
 
@@ -121,7 +122,7 @@ def make_forward_folds(
         share: of the rows, the latest ones, that one fold holds out; None for several folds.
 
     Raises:
-        DataError: some class occurs in late rows only.
+        DataError: some class occurs in late rows only, or too few rows have a moment.
     """
     num_rows = len(labels)
     ordered = np.sort(np.where(np.isnan(moments), -np.inf, moments))
@@ -141,6 +142,12 @@ def make_forward_folds(
         raise DataError(
             "some class occurs in late rows only, so that no model of earlier rows can know it. Leave "
             "--time-column out, or add earlier rows of every class."
+        )
+    num_validated = sum(len(fold.validation) for fold in folds)
+    if num_validated < min(_FEWEST_LATER_ROWS, num_rows // 5):
+        raise DataError(
+            f"only {num_validated} of {num_rows:,} rows are later than the others and can check a model of "
+            "earlier ones. Leave --time-column out, or fill in its missing moments."
         )
     return tuple(folds)
 

@@ -280,7 +280,8 @@ def _json_value(value: object) -> float | str | dict[str, str] | None:
 
 
 def _first_rows(schema: Schema, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {column.name: examples[column.name][: num_examples(schema)] for column in schema.columns}
+    rows = slice(num_examples(schema))
+    return {column.name: examples[column.name][rows] for column in schema.columns}
 
 
 def _versions() -> dict[str, str]:

@@ -158,6 +158,18 @@ def test_columns_that_cannot_tie_rows_are_refused(options, said):
         load_dataset(_table(), **options)
 
 
+def test_rows_without_a_moment_are_counted_and_too_few_with_one_are_refused():
+    frame = pd.DataFrame({"t": np.arange(200.0), "x": np.arange(200) % 7, "label": ["a", "b"] * 100})
+    assert not [text for text in load_dataset(frame, time_column="t")[2] if "moment" in text]
+    frame.loc[::4, "t"] = np.nan
+    dataset, _, warnings = load_dataset(frame, time_column="t")
+    assert "column 't': 50 rows have no moment and count as the earliest" in warnings
+    assert len(dataset.folds(0)[0]) == 3
+    frame.loc[6:, "t"] = np.nan
+    with pytest.raises(DataError, match="only 4 of 200 rows are later than the others"):
+        load_dataset(frame, time_column="t")[0].folds(0)
+
+
 def test_one_group_and_one_moment_are_refused():
     same = _table().assign(customer="c1", day="2024-01-01")
     for options in ({"group": "customer"}, {"time_column": "day"}):
