@@ -164,10 +164,10 @@ def test_rows_without_a_moment_are_counted_and_too_few_with_one_are_refused():
     frame.loc[::4, "t"] = np.nan
     dataset, _, warnings = load_dataset(frame, time_column="t")
     assert "column 't': 50 rows have no moment and count as the earliest" in warnings
-    assert len(dataset.folds(0)[0]) == 3
+    assert len(plan_rows(dataset, seed=0, seconds=60).folds) == 3
     frame.loc[6:, "t"] = np.nan
     with pytest.raises(DataError, match="only 4 of 200 rows are later than the others"):
-        load_dataset(frame, time_column="t")[0].folds(0)
+        plan_rows(load_dataset(frame, time_column="t")[0], seed=0, seconds=60)
 
 
 def test_one_group_and_one_moment_are_refused():
