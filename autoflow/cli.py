@@ -283,6 +283,8 @@ def check(
 ) -> int:
     """Show what AutoFlow sees in a table and whether it would accept it."""
     from autoflow.data.dataset import load_dataset
+    from autoflow.data.plan import plan_rows
+    from autoflow.settings import RunSettings
 
     dataset, notes, warnings = load_dataset(
         data,
@@ -303,7 +305,8 @@ def check(
     classes = ", ".join(shortened(name, 80) for name in schema.classes[:12])
     more = " ..." if len(schema.classes) > 12 else ""
     console.print(plain(f"{len(schema.classes)} classes: {classes}{more}"), soft_wrap=True)
-    console.print(f"models would be scored by {plain(dataset.folds(seed=0)[1])}", soft_wrap=True)
+    plan = plan_rows(dataset, seed=0, seconds=RunSettings.seconds)
+    console.print(f"models would be scored by {plain(plan.description)}", soft_wrap=True)
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
     console.print("AutoFlow accepts this table.")

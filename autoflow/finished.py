@@ -9,10 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from autoflow.components.registry import name_of
+from autoflow.errors import NoModelError
 from autoflow.export.verify import Outcome, VerificationResult
+from autoflow.manifest import damage, read_manifest
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import Member
 from autoflow.search.trial import TrialResult
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """What a model scores and what it costs to serve.
+
+    Args:
+        made_of: its pipelines, in words.
+        score: on held-out rows, in the metric of the search.
+        row_ms: median milliseconds of one row through the loaded graph.
+        megabytes: size of the version folder, in millions of bytes.
+    """
+
+    made_of: str
+    score: float
+    row_ms: float
+    megabytes: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +48,7 @@ class FinishedModel:
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.
         doubts: what deserves a look in the model, in plain words.
+        front: score against latency, this model first; empty where there was no time to measure others.
     """
 
     folder: Path
@@ -39,6 +59,7 @@ class FinishedModel:
     num_bytes: int
     contributions: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    front: tuple[FrontPoint, ...] = ()
 
     def averages(self, members: Sequence[Member], *, refitted: bool) -> bool:
         """Tells whether it is the verified mean of these trials with these shares, and fitted as well."""
@@ -79,6 +100,7 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
             "num_bytes": model.num_bytes,
             "contributions": model.contributions,
             "doubts": model.doubts,
+            "front": [asdict(point) for point in model.front],
             "num_trials": len(ledger.entries()),
             "asked": asked,
         },
@@ -86,13 +108,16 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
 
 
 def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | None:
-    """Returns the model of an earlier session, or None where there is none any more."""
+    """Returns the model of an earlier session, or None where it is gone or not what was exported."""
     noted = ledger.setting("model")
     if noted is None:
         return None
     folder = ledger.folder / "model" / noted["version"]
     by_number = {result.number: result for result in results}
-    if not (folder / "saved_model.pb").exists():
+    try:
+        if damage(folder, read_manifest(folder)):
+            return None
+    except NoModelError:
         return None
     verification = noted["verification"] | {"outcome": Outcome(noted["verification"]["outcome"])}
     return FinishedModel(
@@ -104,4 +129,5 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
         noted["num_bytes"],
         noted.get("contributions", {}),
         tuple(noted.get("doubts", ())),
+        tuple(FrontPoint(**point) for point in noted.get("front", ())),
     )

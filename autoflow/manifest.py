@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ MAX_RANKED = 100
 
 MANIFEST_PATH = "assets.extra/autoflow.json"
 """Place of the manifest inside a version folder."""
+
+_READ_BY_THE_GRAPH = ("saved_model.", "variables/", "assets/")
+_SEAL = "sha256"
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,8 @@ def write_manifest(manifest: Manifest, folder: Path) -> Path:
     """Writes the manifest into a version folder and returns its path."""
     path = folder / MANIFEST_PATH
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(manifest.to_json(), ensure_ascii=False, indent=1, allow_nan=False)
+    value = manifest.to_json()
+    text = json.dumps(value | {_SEAL: _sealed(value)}, ensure_ascii=False, indent=1, allow_nan=False)
     # Lone surrogates, which a sloppy reader may let into a header, are no UTF-8; as escapes they are JSON.
     path.write_bytes(text.encode("utf-8", errors="backslashreplace") + b"\n")
     return path
@@ -238,7 +242,15 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise NoModelError(f"{path}: the manifest cannot be read ({error.strerror or error}).") from None
-    return Manifest.from_json(value, str(path))
+    manifest = Manifest.from_json(value, str(path))  # whose messages say more
+    # those of an earlier AutoFlow have no seal
+    seal = value.pop(_SEAL, None)
+    if seal is not None and seal != _sealed(value):
+        raise NoModelError(
+            f"{path}: the manifest is not what was exported (its hash differs); "
+            "copy the version folder again, or export the model again."
+        )
+    return manifest
 
 
 def next_version(folder: Path) -> int:
@@ -262,12 +274,44 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def changed_files(folder: Path, files: Mapping[str, str]) -> list[str]:
-    """Returns those of the files, by path inside the folder, that are missing or differ from their hash."""
+    """Returns those of the files, by path inside the folder, that are missing or differ from their hash.
+
+    A path that leaves the folder is none of an export and counts as changed, whatever lies there.
+    """
     return [
         name
         for name, expected in files.items()
-        if not (folder / name).is_file() or _sha256(folder / name) != expected
+        if not _is_inside(name) or not (folder / name).is_file() or _sha256(folder / name) != expected
     ]
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def damage(folder: Path, manifest: Manifest) -> str:
+    """Returns what is wrong with the files that make up the graph, in plain words; empty where nothing is.
+
+    Each must be there with the hash that the manifest has of it, and there must be no others: TensorFlow
+    would read them, too.
+    """
+    named = graph_files(manifest)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    wrong = changed_files(folder, {"saved_model.pb": ""} | named)
+    wrong += sorted(name for name in there - named.keys() if name.startswith(_READ_BY_THE_GRAPH))
+    if not wrong:
+        return ""
+    return f"{', '.join(dict.fromkeys(wrong))} is missing or not the file that was exported"
+
+
+def graph_files(manifest: Manifest) -> dict[str, str]:
+    """Returns the hashes of the files that make up the graph, by path inside the version folder."""
+    return {name: sha for name, sha in manifest.files.items() if name.startswith(_READ_BY_THE_GRAPH)}
+
+
+def _sealed(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from autoflow.data.schema import Column, ColumnKind, ModelPart, RawType, Schema
 from autoflow.errors import DataError, NoModelError
-from autoflow.manifest import Manifest, changed_files, input_key, read_manifest
+from autoflow.manifest import Manifest, damage, graph_files, input_key, read_manifest
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 _SIGNATURE = "embed"
-_READ_BY_THE_GRAPH = ("saved_model.pb", "variables/", "assets/")
 
 _NAMES = """
 Abs AddN AddV2 All Any AsString Assert AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Bitcast BroadcastTo
@@ -142,15 +141,10 @@ class LoadedPart:
 
 
 def _fingerprint(folder: Path, manifest: Manifest) -> str:
-    files = {name: sha for name, sha in manifest.files.items() if name.startswith(_READ_BY_THE_GRAPH)}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    changed = changed_files(folder, files)
-    changed += sorted(name for name in there - files.keys() if name.startswith(_READ_BY_THE_GRAPH))
-    if changed or "saved_model.pb" not in files:
-        raise NoModelError(
-            f"{folder}: {', '.join(changed) or 'saved_model.pb'} is missing or not the file that was "
-            "exported; copy the version folder again."
-        )
+    wrong = damage(folder, manifest)
+    if wrong:
+        raise NoModelError(f"{folder}: {wrong}; copy the version folder again.")
+    files = graph_files(manifest)
     columns = [[column.name, column.raw_type.value] for column in manifest.schema.columns]
     return hashlib.sha256(json.dumps([sorted(files.items()), columns]).encode()).hexdigest()
 

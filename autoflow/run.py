@@ -13,6 +13,7 @@ from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.labels import labels_of
+from autoflow.data.plan import RowPlan, plan_rows
 from autoflow.data.reading import read_table
 from autoflow.data.schema import DataProfile, Schema
 from autoflow.finished import FinishedModel, remembered
@@ -86,18 +87,18 @@ def execute(
         group=settings.group,
         time_column=settings.time_column,
     )
-    folds, how_scored = dataset.folds(settings.seed)
-    observer(DataReady(dataset, notes, warnings, how_scored))
     if settings.test is not None:  # a wrong table should not wait for the end of the search
         table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
         features_for(dataset.schema.columns, table)
         labels_of(table, dataset.schema)
     profile = _profile(dataset, settings)
-    experiment = Experiment(dataset, folds, settings.metric, settings.seed)
     used = 0.0
     with contextlib.ExitStack() as stack:
         ledger = Ledger(settings.output, _identity(dataset, settings, profile))
         stack.callback(ledger.close)
+        plan = _plan(dataset, settings, ledger)
+        observer(DataReady(dataset, notes, warnings, plan.description))
+        experiment = Experiment(dataset, plan.folds, settings.metric, settings.seed, plan.set_aside)
         sweep(ledger.setting("processes") or [], ledger.setting("cache") or "")
         results = [entry.result for entry in ledger.entries()]
         earlier = remembered(ledger, results)
@@ -136,6 +137,13 @@ def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
         return False
     now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
     return settings.seconds <= asked["seconds"] and now <= then
+
+
+def _plan(dataset: Dataset, settings: RunSettings, ledger: Ledger) -> RowPlan:
+    """Returns the plan of the first session, as trials on other rows would not compare."""
+    seconds = ledger.setting("planned_seconds") or settings.seconds
+    ledger.remember("planned_seconds", seconds)
+    return plan_rows(dataset, seed=settings.seed, seconds=seconds)
 
 
 def _profile(dataset: Dataset, settings: RunSettings) -> DataProfile:

@@ -6,22 +6,24 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
 from autoflow.budget import Budget
 from autoflow.data.schema import DataProfile
+from autoflow.durable import write_durably
 from autoflow.errors import NoModelError, RunInterrupted
 from autoflow.export.verify import Verifier
 from autoflow.finish import Finisher
 from autoflow.finished import FinishedModel, remember
+from autoflow.front import measured_front
 from autoflow.report.leaderboard import leaderboard, to_csv
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
 from autoflow.search.fidelity import rungs_of
 from autoflow.search.interrupt import Interruption, graceful_interruption
-from autoflow.search.ledger import Ledger, write_durably
+from autoflow.search.ledger import Ledger
 from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray
@@ -34,10 +36,14 @@ from autoflow.settings import RunSettings
 
 FINISH_SECONDS = 7.0
 """Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
+ENDING_SECONDS = 2.5
+"""Of these, what comes after the export: reporting and ending Ray."""
 MEMBER_SECONDS = 0.7
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""
+_MANY_COLUMNS = 10_000
+"""Columns at which loading the inputs takes twice that: it grows with their square (37 s for 5,000)."""
 _LEAST_SEARCH_SECONDS = 10.0
 _EXPORT_SECONDS, _FURTHER_EXPORTS = 2.5, 3
 """Limits are measured on the exported graph, and the first one may be too slow or too large."""
@@ -85,7 +91,8 @@ class Session:
         return model, study.results, interruption.signal_number
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
-        fixed = FINISH_SECONDS + COLUMN_SECONDS * len(self.profile.columns)
+        num_columns = len(self.profile.columns)
+        fixed = FINISH_SECONDS + COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
         if self.settings.limits.are_set:
             fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
         study = Study(
@@ -95,7 +102,11 @@ class Session:
             chooser=self._chooser(),
             budget=self.budget,
             costs=FinishCosts(
-                fixed, MEMBER_SECONDS, self.experiment.refit_factor, len(self.experiment.folds)
+                fixed,
+                MEMBER_SECONDS,
+                self.experiment.refit_factor,
+                len(self.experiment.folds),
+                ENDING_SECONDS,
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,
@@ -147,6 +158,11 @@ class Session:
                 self.settings.limits,
             )
             model = finisher.finish()
+            if model is not earlier:
+                front = measured_front(
+                    model, study, self.experiment, verifier, interruption.requested, self.observer
+                )
+                model = replace(model, front=front)
         if model is earlier:
             self.observer(
                 Notice(

@@ -3,11 +3,8 @@
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -18,57 +15,6 @@ PENGUINS = Path(__file__).parents[1] / "examples" / "penguins.csv"
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def rows(count=40, **columns):
-    frame = {"a": np.arange(count) % 7 + 0.5, "b": ["x", "y"] * (count // 2)}
-    return pd.DataFrame(frame | columns)
-
-
-def zipped(folder):
-    with zipfile.ZipFile(folder / "t.csv", "w") as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
-        archive.writestr("xl/workbook.xml", "<workbook/>")
-
-
-def written(text):
-    return lambda folder: (folder / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-
-
-def frame(table):
-    return lambda folder: table.to_csv(folder / "t.csv", index=False)
-
-
-BAD_TABLES = {
-    "no file": (lambda folder: None, "t.csv"),
-    "a folder": (lambda folder: (folder / "t.csv").mkdir(), "folder"),
-    "zero bytes": (written(""), "empty"),
-    "header only": (written("a,b,label\n"), "row"),
-    "html": (written("<!DOCTYPE html><html><body>no</body></html>"), "HTML"),
-    "excel": (zipped, "Excel"),
-    "too many fields": (written("a,b,label\n1,2,x\n1,2,3,y\n1,2,x\n"), "line 3"),
-    "unknown encoding": (written("a,label\nß,x\n".encode("latin-1") * 9), "--encoding"),
-    "duplicate headers": (written("a,a,label\n1,2,x\n3,4,y\n"), "'a'"),
-    "label all missing": (frame(rows(label=[""] * 40)), "label"),
-    "one class": (frame(rows(label=["new"] * 40)), "one class"),
-    "a class with one row": (frame(rows(label=["x"] * 20 + ["y"] * 19 + ["rare"])), "rare"),
-    "a label in every row": (frame(rows(label=[f"id-{i}" for i in range(40)])), "label"),
-    "nothing to learn from": (frame(pd.DataFrame({"c": [1] * 40, "label": ["x", "y"] * 20})), "column"),
-}
-
-
-@pytest.mark.parametrize("command", ["fit", "check"])
-@pytest.mark.parametrize("case", BAD_TABLES, ids=lambda case: case.replace(" ", "-"))
-def test_a_bad_table_gets_one_clear_line(tmp_path, monkeypatch, case, command):
-    make, words = BAD_TABLES[case]
-    make(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    result = run(command, tmp_path / "t.csv")
-    assert result.exit_code == 3, result.output
-    assert words.lower() in result.stderr.lower()
-    assert 1 <= len(result.stderr.strip().splitlines()) <= 2
-    assert "Traceback" not in result.output
-    assert not (tmp_path / "t-autoflow").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from autoflow.components.classification.boosted_trees import BoostedTrees
+from autoflow.components.classification.mlp import Mlp
 from autoflow.data.dataset import load_dataset
+from autoflow.data.plan import plan_rows
 from autoflow.errors import NoModelError
 from autoflow.export import verify
 from autoflow.export.saved_model import Limits
 from autoflow.export.verify import VerificationResult
-from autoflow.finish import Finisher, NotFittedError, told_contributions
+from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
+from autoflow.finish import Finisher, NotFittedError
 from autoflow.finished import FinishedModel, remember, remembered
+from autoflow.manifest import Manifest, ManifestDetails, hash_files, write_manifest
 from autoflow.report.leaderboard import LeaderboardRow
 from autoflow.report.terminal import show_model, show_next, show_scores
 from autoflow.run import RunReport
@@ -43,10 +48,15 @@ def test_a_repeated_command_knows_the_model_of_the_first(model, tmp_path, shares
     assert remembered(ledger, []) is None
     model.folder.mkdir(parents=True)
     (model.folder / "saved_model.pb").touch()
+    schema = load_dataset(pd.DataFrame({"x": [0.5, 1.5] * 20, "label": ["a", "b"] * 20}))[0].schema
+    files = hash_files(model.folder)
+    write_manifest(Manifest(schema, ManifestDetails(), "", {}, files=files), model.folder)
     found = remembered(ledger, [])
     assert found is not None
     assert (found.folder, found.scores, found.contributions) == (model.folder, model.scores, shares)
     assert found.doubts == ("odd",)
+    (model.folder / "saved_model.pb").write_text("flipped")
+    assert remembered(ledger, []) is None
 
 
 @pytest.mark.parametrize("shares", [SHARES, {}])
@@ -175,18 +185,60 @@ def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
 def test_a_model_that_is_no_better_than_the_class_shares_is_doubted(signal):
     frame = pd.DataFrame({"x": np.arange(100) / 7, "sort": ["a", "b", "b", "a", "b"] * 20})
     dataset = load_dataset(frame, label="sort")[0]
-    experiment = Experiment(dataset, dataset.folds(0)[0], "log_loss", 0)
+    experiment = Experiment(dataset, plan_rows(dataset, seed=0, seconds=60).folds, "log_loss", 0)
     labels = dataset.labels[experiment.validation_rows]
     told = np.eye(2, dtype=np.float32)[labels] * 0.5 + 0.25
-    finisher, _ = _finisher({}, labels)
     answers = told if signal else experiment.class_shares
-    scores, doubts = replace(finisher, experiment=experiment)._judged(answers)
+    scores, doubts = held_out_figures(answers, experiment)
     entropy = -(0.4 * np.log(0.4) + 0.6 * np.log(0.6))
     assert scores["class_shares"]["log_loss"] == pytest.approx(entropy, abs=0.01)
     assert scores["class_shares"]["num_rows"] == 100
     assert [
         doubt.startswith("the columns given do not seem to tell anything about 'sort'") for doubt in doubts
     ] == ([] if signal else [True])
+
+
+def test_rows_set_aside_score_the_model_that_never_saw_them():
+    dataset = load_dataset(pd.DataFrame({"x": np.arange(100) / 7, "sort": ["a", "b"] * 50}), label="sort")[0]
+    aside = np.arange(10, 90, 2)  # all of class a
+    experiment = Experiment(dataset, (), "log_loss", 0, set_aside=aside)
+
+    class Model:
+        def predict_probabilities(self, raw):
+            np.testing.assert_array_equal(raw["x"], dataset.raw["x"][aside])
+            sure = np.where(np.arange(40) % 2, 0.9, 0.5)
+            return np.stack([sure, 1 - sure], axis=1).astype(np.float32)
+
+    figures = set_aside_figures(Model(), experiment)
+    losses = -np.log([0.5, 0.9] * 20)
+    assert figures["num_rows"] == 40
+    assert figures["log_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert figures["log_loss_standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(40), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "as_folds"), [((0.8, 0.1, 0.1), (0,)), ((0.4, 0.3, 0.3), (0, 1)), ((0.1, 0.1, 0.1), (0,))]
+)
+def test_the_heaviest_networks_of_few_rows_are_exported_as_their_folds(weights, as_folds):
+    labels = np.array([0, 1] * 50, np.int32)
+    finisher, _ = _finisher({}, labels)
+    finisher.study.costs = SimpleNamespace(export_seconds=lambda trials: 5.0)
+    finisher.study.budget = SimpleNamespace(remaining=lambda: 9.0)
+    tree = TrialResult(9, SimpleNamespace(classifier=BoostedTrees()), Outcome.FINISHED, 0.0, 0.0, 1.0)
+    members = [Member(tree, 1 - sum(weights))] + [
+        Member(
+            TrialResult(number, SimpleNamespace(classifier=Mlp()), Outcome.FINISHED, 0.0, 0.0, 1.0), weight
+        )
+        for number, weight in enumerate(weights)
+    ]
+    for folds, moments, expected in (
+        ((1, 2), None, as_folds),
+        ((1,), None, ()),
+        ((1, 2), np.arange(100.0), ()),
+    ):
+        experiment = SimpleNamespace(folds=folds, dataset=SimpleNamespace(moments=moments))
+        judge = replace(finisher, experiment=experiment)
+        assert tuple(m.trial.number for m in members if judge._better_as_folds(m, tuple(members))) == expected
 
 
 def _printed(terminal, show):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from autoflow.manifest import (
     ManifestDetails,
     Recipe,
     changed_files,
+    damage,
     hash_files,
     read_manifest,
     write_manifest,
@@ -127,3 +129,44 @@ def test_hashes_tell_which_files_changed(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_text("x")
     (tmp_path / "variables/variables.index").unlink()
     assert changed_files(tmp_path, hashes) == ["saved_model.pb", "variables/variables.index"]
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    path = write_manifest(_manifest(), tmp_path)
+    content = path.read_bytes()
+    unharmed = []
+    for position in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position // 3 % 8
+        path.write_bytes(flipped)
+        try:
+            read = read_manifest(tmp_path)
+        except NoModelError:
+            continue
+        assert read == _manifest()
+        unharmed.append(position)
+    # the name of the hash itself, and a space that became another
+    assert len(unharmed) < len(content) / 30
+
+
+def test_a_changed_manifest_is_refused_and_one_without_a_hash_is_an_older_one(tmp_path: Path) -> None:
+    path = write_manifest(_manifest(), tmp_path)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(value | {"classes": ["2", "1"]}))
+    with pytest.raises(NoModelError, match="not what was exported"):
+        read_manifest(tmp_path)
+    del value["sha256"]
+    path.write_text(json.dumps(value))
+    assert read_manifest(tmp_path) == _manifest()
+
+
+@pytest.mark.parametrize("name", ["variables/more", "assets/words.txt", "saved_model.cpb"])
+def test_a_graph_has_the_files_that_its_manifest_names_and_no_others(tmp_path: Path, name: str) -> None:
+    (tmp_path / "saved_model.pb").write_text("graph")
+    (tmp_path / "notes.txt").write_text("not read by the graph")
+    manifest = replace(_manifest(), files=hash_files(tmp_path))
+    assert damage(tmp_path, manifest) == ""
+    assert "saved_model.pb" in damage(tmp_path, replace(manifest, files={}))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("more")
+    assert name in damage(tmp_path, manifest)

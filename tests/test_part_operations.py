@@ -45,7 +45,8 @@ def _of_extractor(extractor: FeatureExtractor) -> set[str]:
     found: set[str] = set()
     for kind in accepted_kinds(type(extractor)):
         values = training_values(kind)
-        fitted, tables = extractor.fit(values, seed=0), GraphTables()
+        labels = np.arange(len(values), dtype=np.int32) % 3
+        fitted, tables = extractor.fit_transform(values, labels, 3, seed=0)[0], GraphTables()
         dtype = "string" if values.dtype == object else "float64"
         found |= _operations(
             lambda batch, fitted=fitted, tables=tables: fitted.graph(batch, tables),

@@ -96,6 +96,42 @@ class FeatureExtractor(Component):
             seed: for whatever is random; the same seed and values give the same result.
         """
 
+    def fit_transform(
+        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+    ) -> tuple[FittedExtractor, np.ndarray]:
+        """Fits on training rows and returns their prepared features, too.
+
+        Those are what `transform` gives, unless the extractor learns from labels (`CrossFittedExtractor`).
+
+        Args:
+            values: as in the class docstring.
+            labels: int32[n] of the same rows, `0 .. num_classes - 1`; some classes may be absent.
+            num_classes: number of classes.
+            seed: as for `fit`.
+        """
+        fitted = self.fit(values, seed=seed)
+        return fitted, fitted.transform(values)
+
+
+@dataclass(frozen=True)
+class CrossFittedExtractor(FeatureExtractor):
+    """An extractor that learns from the labels of training rows, so these need features of their own.
+
+    What knows a row's label must not describe that row to a classifier in training: its `fit_transform`
+    describes each training row by what the other rows tell (Micci-Barreca 2001 without the leak; "cross
+    fitting"), while the fitted extractor, for all further rows, knows all of them.
+    """
+
+    @abstractmethod
+    def fit_transform(
+        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+    ) -> tuple[FittedExtractor, np.ndarray]:
+        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features."""
+
+    def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
+        """Raises TypeError: there is nothing to learn without labels."""
+        raise TypeError(f"{type(self).__name__} learns from labels; call fit_transform")
+
 
 class FittedExtractor(ABC):
     """What an extractor learned: NumPy arrays and strings only, so that it pickles and needs no TensorFlow.

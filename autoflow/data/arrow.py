@@ -38,11 +38,7 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     elif pa.types.is_integer(kind):
         column = pc.cast(column, pa.int64())
     elif pa.types.is_timestamp(kind):
-        column = (
-            pc.strftime(pc.cast(column, pa.timestamp("us", kind.tz), safe=False), "%Y-%m-%dT%H:%M:%S%z")
-            if kind.tz
-            else pc.cast(pc.cast(column, pa.timestamp("us"), safe=False), pa.string())
-        )
+        column = _moments(column)
     elif pa.types.is_duration(kind):
         column = pc.divide(pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64()), 1e6)
     elif pa.types.is_temporal(kind) or pa.types.is_null(kind) or kind == pa.string_view():
@@ -50,6 +46,15 @@ def plain_column(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column
+
+
+def _moments(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    zone = column.type.tz
+    try:
+        column = pc.cast(column, options=pc.CastOptions(pa.timestamp("us", zone), allow_time_truncate=True))
+    except pa.ArrowInvalid:  # beyond the year 294,246
+        return pc.cast(column, pa.string())
+    return pc.strftime(column, "%Y-%m-%dT%H:%M:%S%z") if zone else pc.cast(column, pa.string())
 
 
 def _pictures_of(structs: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:

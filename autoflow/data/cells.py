@@ -79,6 +79,12 @@ def is_string(array: pa.Array) -> bool:
     return pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
 
 
+def is_plain(array: pa.Array) -> bool:
+    """Tells whether an Arrow array holds strings, integers, doubles or booleans."""
+    kind = array.type
+    return is_string(array) or kind in (pa.int64(), pa.float64(), pa.bool_())
+
+
 def count_cells(as_read: pa.Array) -> Cells:
     """Returns the distinct values of a string, integer, double or boolean array with their counts."""
     distinct, counts = _counted(as_read)

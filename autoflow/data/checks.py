@@ -25,6 +25,7 @@ _MANY_MISSING = 0.5
 _MOST_BROKEN = 0.2
 _LONG_TEXT = 100_000
 _CONTROL = "[\x00-\x08\x0e-\x1f\x7f]"
+_RANGE_ROWS = 25
 _LOOK_ROWS = 5000
 _LOOK_CELLS = 3_000_000
 
@@ -290,13 +291,16 @@ def _leak_warnings(values: Mapping[str, np.ndarray], labels: np.ndarray) -> list
 
 
 def _errors_of(column: np.ndarray, labels: np.ndarray) -> float:
-    """Returns how many rows the best class of each value, or of each of 20 ranges, gets wrong.
+    """Returns how many rows the best class of each value, or of each of 20 to 200 ranges, gets wrong.
 
     Infinity where the values are too many for the answer to mean anything.
     """
     if column.dtype == np.float64:
         known = column[~np.isnan(column)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, 21)[1:-1])) if len(known) else known
+        # the range in which one class ends and another begins holds rows of both: keep it narrow
+        num_ranges = int(np.clip(len(labels) // _RANGE_ROWS, 20, 200))
+        shares = np.linspace(0, 1, num_ranges + 1)[1:-1]
+        edges = np.unique(np.quantile(known, shares)) if len(known) else known
         codes = np.where(np.isnan(column), len(edges) + 1, np.searchsorted(edges, column))
     else:
         positions: dict[str, int] = {}

@@ -26,24 +26,22 @@ from autoflow.data.checks import (
     check_texts,
     rows_to_look_at,
 )
+from autoflow.data.headers import header_warnings
 from autoflow.data.images import picture_digests
 from autoflow.data.inference import infer_schema
 from autoflow.data.labels import labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import Column, ColumnKind, ColumnProfile, DataProfile, RawType, Schema
-from autoflow.data.split import (
-    CROSS_VALIDATION_BELOW,
-    CROSS_VALIDATION_OF_PICTURES_BELOW,
-    Fold,
-    describe_folds,
-    make_folds,
-    make_forward_folds,
-    make_group_folds,
-    tied_keys,
+from autoflow.data.ties import group_codes, moments_of, undated_rows
+from autoflow.data.values import (
+    column_values,
+    distinct_strings,
+    is_number_kind,
+    is_readable,
+    raw_values,
+    string_array,
 )
-from autoflow.data.ties import group_codes, moments_of
-from autoflow.data.values import column_values, distinct_strings, is_number_kind, raw_values, string_array
-from autoflow.errors import DataError, near_names
+from autoflow.errors import DataError, near_names, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,28 +93,6 @@ class Dataset:
         is_image = self.schema.column(name).kind is ColumnKind.IMAGE
         return picture_digests(values) if is_image else values
 
-    def folds(self, seed: int) -> tuple[tuple[Fold, ...], str]:
-        """Returns how the rows are split for scoring, and the same in plain words.
-
-        Args:
-            seed: shuffles rows within their class.
-        """
-        keys = self.feature_keys()
-        pictures = any(column.kind is ColumnKind.IMAGE for column in self.schema.columns)
-        below = CROSS_VALIDATION_OF_PICTURES_BELOW if pictures else CROSS_VALIDATION_BELOW
-        if self.moments is not None:
-            apart = keys if self.groups is None else tied_keys(self.groups, keys)
-            folds = make_forward_folds(self.labels, self.moments, keys=apart, cross_validation_below=below)
-            without = "" if self.groups is None else ", without earlier rows of the groups that are held out"
-            return folds, describe_folds(folds, feature_keys=keys, manner=f"forward in time{without}")
-        if self.groups is not None:
-            folds = make_group_folds(
-                self.labels, self.groups, feature_keys=keys, seed=seed, cross_validation_below=below
-            )
-            return folds, describe_folds(folds, feature_keys=keys, manner="each group on one side")
-        folds = make_folds(self.labels, feature_keys=keys, seed=seed, cross_validation_below=below)
-        return folds, describe_folds(folds, feature_keys=keys)
-
     def matrix(self, columns: Sequence[str]) -> np.ndarray:
         """Returns the column values of some columns side by side, as a feature extractor takes them.
 
@@ -136,6 +112,10 @@ class Dataset:
 
     def feature_keys(self) -> np.ndarray:
         """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
+        return self._feature_keys
+
+    @cached_property
+    def _feature_keys(self) -> np.ndarray:
         keys = np.zeros(self.num_rows, np.uint64)
         for values in self._contents().values():
             # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
@@ -213,9 +193,11 @@ def dataset_of(
     if unlabelled:
         dataset = dataset.rows(np.flatnonzero(labels >= 0))
     notes = (*table.notes, f"label column {schema.label!r}, {schema.label_reason}")
-    warnings = []
+    warnings = list(header_warnings(table.columns, schema.label))
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
+    if dataset.moments is not None:
+        warnings.extend(undated_rows(dataset.moments, time_column))
     for column in schema.columns:
         if column.kind is ColumnKind.IMAGE:
             warnings.extend(check_pictures(table.name, column.name, raw[column.name]))
@@ -242,13 +224,20 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
         Raw values by header in the order of `columns`.
 
     Raises:
-        DataError: a column is missing; the message shows the difference.
+        DataError: a column is missing, then the message shows the difference, or holds lists and the like.
     """
     missing = [column.name for column in columns if column.name not in table.columns]
     if missing:
         expected = {column.name for column in columns}
         extra = [name for name in table.columns if name not in expected]
         raise DataError(_difference(table.name, missing, extra, len(expected)))
+    for column in columns:
+        as_read = table.columns[column.name]
+        if not is_readable(column, as_read):
+            raise DataError(
+                f"{table.name}: column {column.name!r} holds {shortened(str(as_read.type))} values, which "
+                f"the model cannot read; in the training rows it was {column.kind.value}."
+            )
     return {column.name: raw_values(column, table.columns[column.name], table.folder) for column in columns}
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from autoflow.data.headers import check_headers, comment_remark, looks_like_comment
 from autoflow.data.sniffing import DELIMITERS, guess_delimiter
-from autoflow.errors import DataError, shortened
+from autoflow.errors import DataError
+
+_SPREADSHEET_LINE = re.compile(rb"(?i)\"?sep=[^\r\n]\"?[ \t]*[\r\n]")
 
 
 def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
@@ -27,10 +31,14 @@ def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
 
     Raises:
         DataError: no rows, a header that is empty, doubled or missing, a row with too many or too few
-            fields, or a quote that is never closed.
+            fields, a quote that is never closed, or a second header among the rows.
     """
     if not text.strip():
         raise DataError(f"{name}: the file is empty. A table needs a header line and rows.")
+    if _SPREADSHEET_LINE.match(text):
+        raise DataError(
+            f"{name}, line 1: a line such as 'sep=;' is for spreadsheets and no header of columns. Remove it."
+        )
     delimiter = guess_delimiter(text)
     header = _read_header(name, text, delimiter)
     table = None if _quotes_look_odd(text) else _read_fast(text, delimiter, header)
@@ -39,34 +47,26 @@ def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
         table = precise if table is None else table
     if table.num_rows == 0:
         raise DataError(f"{name}: the file has a header but no rows.")
+    if len(header) > 1:
+        _refuse_second_header(name, text, delimiter, header, table)
     if len(header) == 1:
         return table, "one column, no delimiter found"
     return table, f"fields parted by {DELIMITERS[delimiter]} (guessed from header and rows)"
 
 
-def check_headers(name: str, header: list[str]) -> None:
-    """Raises DataError where a header is empty or occurs twice."""
-    repeated = [column for column, count in Counter(header).items() if count > 1 and column.strip()]
-    if repeated:
-        places = [str(i + 1) for i, column in enumerate(header) if column == repeated[0]]
-        raise DataError(
-            f"{name}: the header {repeated[0]!r} occurs {len(places)} times (columns {', '.join(places)}). "
-            "Every column needs a name of its own."
-        )
-    for position, column in enumerate(header, start=1):
-        if not column.strip() and _looks_like_comment(header):
-            raise DataError(
-                f"{name}: column {position} of {len(header)} has no name. {_comment_remark(header)}"
-            )
-        if not column.strip():
-            raise DataError(
-                f"{name}: column {position} of {len(header)} has no name. Give every column a header; "
-                + (
-                    "if the first column is a row index, leave it out when writing (pandas: index=False)."
-                    if position == 1
-                    else "if lines end with a delimiter, remove it."
-                )
-            )
+def _refuse_second_header(name: str, text: bytes, delimiter: str, header: list[str], table: pa.Table) -> None:
+    again = pc.equal(table[header[0]], header[0])
+    for column in header[1:]:
+        if not pc.any(again).as_py():
+            return
+        again = pc.and_(again, pc.equal(table[column], column))
+    if not pc.any(again).as_py():
+        return
+    lines = [line for line, record in _records(name, text.decode("utf-8"), delimiter) if record == header]
+    raise DataError(
+        f"{name}, line {lines[1]}: the header occurs again. If tables were joined one after the other, "
+        "remove its repetitions. If the file has no header line, put one on top."
+    )
 
 
 def _read_header(name: str, text: bytes, delimiter: str) -> list[str]:
@@ -141,10 +141,10 @@ def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -
     for line, record in _records(name, text.decode("utf-8"), delimiter):
         if len(record) != len(header):
             message = _shape_message(name, line, record, header, delimiter)
-            if all(_looks_like_comment(row) for row in rows):  # of the header, too
+            if all(looks_like_comment(row) for row in rows):  # of the header, too
                 message = (
                     f"{name}, line {line}: {_num_fields(record)} where the header has {len(header)}. "
-                    + _comment_remark(header)
+                    + comment_remark(header)
                 )
             raise DataError(message)
         rows.append(record)
@@ -152,15 +152,6 @@ def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -
     return pa.table(
         {column: pa.array(cells, pa.string()) for column, cells in zip(header, columns, strict=True)}
     )
-
-
-def _looks_like_comment(record: list[str]) -> bool:
-    return record[0].lstrip().startswith("#")
-
-
-def _comment_remark(header: list[str]) -> str:
-    line = shortened(header[0])
-    return f"The first line, {line!r}, is taken for the header; if it is a comment, remove it."
 
 
 def _num_fields(record: list[str]) -> str:
@@ -171,6 +162,8 @@ def _shape_message(name: str, line: int, record: list[str], header: list[str], d
     found = f"{name}, line {line}: {_num_fields(record)} where the header has {len(header)}"
     if len(record) == len(header) + 1 and not record[-1].strip():
         return f"{found}: the line ends with a delimiter ({delimiter!r}). Remove it, or name the last column."
+    if len(record) == len(header) + 1 and record[0] in ("0", "1"):
+        return f"{found}. If lines begin with a row number, give that column a header, too."
     if len(record) > len(header):
         return f"{found}. Put text that holds a {DELIMITERS[delimiter]} in double quotes, or mend the line."
     return f"{found}. Fill in the missing fields, or remove the line."

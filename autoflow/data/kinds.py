@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.cells import Cells, count_cells, is_string, wording
+from autoflow.data.cells import Cells, count_cells, is_plain, is_string, wording
 from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
 from autoflow.data.images import any_in, holds_pictures, is_bytes
 from autoflow.data.numbers import CURRENCY, NUMBER_FORMATS, parse_decimals, parse_numbers
 from autoflow.data.schema import Column, ColumnKind, DroppedColumn, RawType
+from autoflow.errors import shortened
 
 MOSTLY = 0.985
 """Share of readable values from which a column is numeric or a date in spite of the others."""
@@ -46,8 +47,10 @@ def guess_column(name: str, as_read: pa.Array, folder: Path = Path()) -> Column 
     """
     if is_bytes(as_read.type) and holds_pictures(as_read):
         return Column(name, ColumnKind.IMAGE, RawType.STRING, "pictures in the table itself")
-    if pa.types.is_nested(as_read.type) or is_bytes(as_read.type) or _is_odd(as_read.type):
-        return DroppedColumn(name, f"holds {as_read.type} values, which are not supported yet")
+    if not is_plain(as_read):
+        return DroppedColumn(
+            name, f"holds {shortened(str(as_read.type))} values, which are not supported yet"
+        )
     cells = count_cells(as_read)
     known = cells.without_missing_tokens() if is_string(as_read) else cells
     if known.num_distinct == 0:
@@ -84,17 +87,6 @@ def text_of_last_resort(name: str, as_read: pa.Array) -> Column | None:
         return None
     reason = "single words that differ in nearly every row; kept as text, as there is no other column"
     return Column(name, ColumnKind.TEXT, RawType.STRING, reason)
-
-
-def _is_odd(kind: pa.DataType) -> bool:
-    known = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_int64,
-        pa.types.is_float64,
-        pa.types.is_boolean,
-    )
-    return not any(test(kind) for test in known)
 
 
 def _matches(cells: Cells, pattern: str) -> np.ndarray:
@@ -178,7 +170,8 @@ def _guess_numbers(name: str, cells: Cells, numbers: np.ndarray, remark: str = "
     if cells.num_distinct <= 4 and set(numbers.tolist()) == {0.0, 1.0}:
         return Column(name, ColumnKind.BOOLEAN, RawType.FLOAT32, f"0 or 1{remark}")
     if low == high and cells.missing_share < 0.01:
-        return DroppedColumn(name, f"the same number {low:g} in every row")
+        more = ", as far as 64-bit numbers can tell" if cells.num_distinct > 1 and abs(low) > 2**53 else ""
+        return DroppedColumn(name, f"the same number {low:g} in every row{more}")
     if whole and cells.num_present >= _MIN_ROWS_OF_IDS:
         counts_rows = high - low < 3 * cells.num_present and cells.missing_share == 0
         if cells.num_distinct == cells.num_present and (counts_rows or _named_like_id(name)):

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.cells import is_string
+from autoflow.data.cells import is_plain, is_string
 from autoflow.data.numbers import ASCII_WHITESPACE, MISSING_TOKENS
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Schema
-from autoflow.errors import DataError, near_names
+from autoflow.errors import DataError, near_names, shortened
 
 LABEL_NAMES = ("label", "target", "class", "y", "outcome", "labels", "classes", "response")
 """Headers that are taken for the label, in order of preference, in any case."""
@@ -70,10 +70,10 @@ def label_strings(table: RawTable, label: str) -> pa.Array:
         DataError: the column holds lists, structs or bytes.
     """
     as_read = table.columns[label]
-    if pa.types.is_nested(as_read.type) or pa.types.is_binary(as_read.type):
+    if not is_plain(as_read):
         raise DataError(
-            f"{table.name}: label column {label!r} holds {as_read.type} values; a label is one word or "
-            "number a row."
+            f"{table.name}: label column {label!r} holds {shortened(str(as_read.type))} values; a label is "
+            "one word or number a row."
         )
     if pa.types.is_boolean(as_read.type):
         return pc.if_else(as_read, "True", "False")

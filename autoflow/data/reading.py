@@ -5,8 +5,6 @@ Numbers in text files stay the strings that they are: what a column means is dec
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,15 +12,15 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from autoflow.data.arrow import plain_column, plain_series
-from autoflow.data.delimited import check_headers, read_delimited
+from autoflow.data.delimited import read_delimited
+from autoflow.data.file_bytes import is_gzip, read_bytes, unpacked
+from autoflow.data.headers import check_headers
 from autoflow.data.json_table import read_json
-from autoflow.data.sniffing import FileFormat, file_format, is_gzip, to_utf8
-from autoflow.errors import DataError, near_names
+from autoflow.data.sniffing import FileFormat, file_format, to_utf8
+from autoflow.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz")
 
 
 @dataclass(frozen=True)
@@ -86,16 +84,11 @@ def _read_frame(frame: pd.DataFrame) -> RawTable:
 
 def _read_file(path: Path, encoding: str | None) -> RawTable:
     name = path.name or str(path)
-    data = _read_bytes(path)
+    data = read_bytes(path)
     notes = []
     packed = is_gzip(data)
     if packed:
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{name}: the gzip archive is damaged ({error}). Fetch or pack it again."
-            ) from None
+        data = unpacked(name, data)
         if not name.endswith(".gz"):
             notes.append("gzip-compressed, although the name does not say so")
     if not data.strip():
@@ -147,34 +140,12 @@ def _read_parquet(name: str, data: bytes) -> pa.Table:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+        file = parquet.ParquetFile(pa.BufferReader(data))
+        check_headers(name, file.schema_arrow.names)
+        table = file.read()
+        table.validate(full=True)  # texts that are no UTF-8, positions beyond the end
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{name}: the Parquet file is damaged ({reason}). Write or fetch it again.") from None
     index = [column for column in table.column_names if column.startswith("__index_level_")]
     return table.drop_columns(index) if index else table
-
-
-def _read_bytes(path: Path) -> bytes:
-    if "://" in str(path) or str(path).startswith(("http:/", "https:/", "s3:/", "gs:/")):
-        raise DataError(f"{path}: AutoFlow reads local files. Download the table first, then name the file.")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file{_near_files(path)}") from None
-    except IsADirectoryError:
-        tables = [file.name for file in sorted(path.iterdir()) if file.suffix in _TABLE_SUFFIXES]
-        hint = f", such as {', '.join(tables[:3])}" if tables else ""
-        raise DataError(f"{path}: this is a folder. Name one table in a file{hint}.") from None
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read ({error.strerror or error}).") from None
-
-
-def _near_files(path: Path) -> str:
-    """Returns the end of a sentence about a missing file."""
-    try:
-        names = [file.name for file in sorted(path.parent.iterdir()) if file.suffix in _TABLE_SUFFIXES]
-    except OSError:
-        return f" (the folder {path.parent} does not exist either)."
-    near = near_names(path.name, names) if names else ""
-    return f"; {near}" + ("" if near.endswith("?") else ".") if near else "."

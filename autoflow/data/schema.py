@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 
 class ColumnKind(StrEnum):
@@ -90,10 +91,11 @@ class Schema:
 
     def column(self, name: str) -> Column:
         """Returns the column with this header; raises KeyError for an unknown one."""
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,6 @@ _BYTE_ORDER_MARKS = (
 )
 
 
-def is_gzip(data: bytes) -> bool:
-    """Tells whether the bytes are gzip-compressed."""
-    return data[:2] == b"\x1f\x8b"
-
-
 def file_format(name: str, data: bytes) -> FileFormat:
     """Returns the format of the content.
 
@@ -121,10 +116,6 @@ def to_utf8(name: str, data: bytes, encoding: str | None) -> tuple[bytes, str]:
         text = data.decode(encoding or "utf-8")
         if encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "ascii"):
             data = text.encode("utf-8")
-    except LookupError:
-        raise UsageError(
-            f"--encoding {encoding}: no such encoding is known; examples: utf-8, cp1252, cp932, latin-1"
-        ) from None
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         if encoding is None:
@@ -136,6 +127,15 @@ def to_utf8(name: str, data: bytes, encoding: str | None) -> tuple[bytes, str]:
         raise DataError(
             f"{name}, line {line}: the text cannot be read as {encoding} ({error.reason}). "
             "Name another encoding with --encoding."
+        ) from None
+    except UnicodeEncodeError:  # some encodings write halves of characters, which UTF-8 cannot
+        raise DataError(
+            f"{name}: read as {encoding}, the text holds halves of characters (lone surrogates). "
+            "Name another encoding with --encoding."
+        ) from None
+    except (LookupError, ValueError):  # Python answers a NUL in the name with the latter
+        raise UsageError(
+            f"--encoding {encoding}: no such encoding is known; examples: utf-8, cp1252, cp932, latin-1"
         ) from None
     data = data.removeprefix(codecs.BOM_UTF8)
     position = data.find(b"\0")

@@ -12,14 +12,10 @@ import numpy as np
 
 from autoflow.errors import DataError
 
-CROSS_VALIDATION_BELOW = 3000
-"""Tables with fewer rows are cross-validated, larger ones have one held-out part."""
-CROSS_VALIDATION_OF_PICTURES_BELOW = 1000
-"""The same for tables with pictures, where five trainings of a network take too long."""
-
 MAX_FOLDS = 5
 _FORWARD_PARTS = 5
 """Parts of a small table in time: each but the first is validated by a model of those before."""
+_FEWEST_LATER_ROWS = 20
 SMALL_SHARE_FROM = 50_000
 MAX_VALIDATION_ROWS = 20_000
 
@@ -37,14 +33,17 @@ class Fold:
     validation: np.ndarray
 
 
+def held_out_share(num_rows: int, cross_validation_below: int) -> float | None:
+    """Returns the share of the rows that one held-out part takes; None where cross-validation is better."""
+    if num_rows < cross_validation_below:
+        return None
+    return min(0.2 if num_rows < SMALL_SHARE_FROM else 0.1, MAX_VALIDATION_ROWS / num_rows)
+
+
 def make_folds(
-    labels: np.ndarray,
-    *,
-    feature_keys: np.ndarray,
-    seed: int,
-    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+    labels: np.ndarray, *, feature_keys: np.ndarray, seed: int, share: float | None
 ) -> tuple[Fold, ...]:
-    """Returns the folds: cross-validation of small tables, otherwise one held-out part.
+    """Returns the folds of a cross-validation, or one fold with a held-out part.
 
     Every class has a training row in every fold, and rows with equal keys fall on one side (unless so many
     rows are copies of so few that no balanced split is left). The same arguments give the same folds.
@@ -53,15 +52,15 @@ def make_folds(
         labels: int32[n], classes from 0; every class that occurs needs two rows.
         feature_keys: integer[n]; equal for rows with equal features, as from `Dataset.feature_keys`.
         seed: shuffles rows within their class.
-        cross_validation_below: tables with fewer rows are cross-validated.
+        share: of the rows that are held out, as from `held_out_share`; None for cross-validation.
 
     Returns:
         2 to 5 folds whose validation parts are disjoint and cover nearly all rows, or one fold.
     """
     for keys in (feature_keys, np.arange(len(labels))):
-        side = _sides(labels, keys, seed, cross_validation_below)
+        side = _sides(labels, keys, seed, share)
         folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
-        if _balanced(folds, len(labels)):
+        if _balanced(folds, len(labels), share):
             return folds
     return tuple(fold for fold in folds if len(fold.validation))
 
@@ -72,7 +71,7 @@ def make_group_folds(
     *,
     feature_keys: np.ndarray,
     seed: int,
-    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+    share: float | None,
 ) -> tuple[Fold, ...]:
     """As `make_folds`, with the rows of a group on one side.
 
@@ -83,16 +82,16 @@ def make_group_folds(
         groups: integer[n], two different ones or more.
         feature_keys: as for `make_folds`.
         seed: shuffles groups.
-        cross_validation_below: as for `make_folds`.
+        share: as for `make_folds`.
 
     Raises:
         DataError: some class has all its rows in one group together with all others.
     """
     for keys in (tied_keys(groups, feature_keys), groups):
         for sides in (_sides, _sides_of_few):
-            side = sides(labels, keys, seed, cross_validation_below)
+            side = sides(labels, keys, seed, share)
             folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
-            if _balanced(folds, len(labels)):
+            if _balanced(folds, len(labels), share):
                 return folds
     folds = tuple(fold for fold in folds if len(fold.validation))
     if not folds:
@@ -108,29 +107,26 @@ def make_forward_folds(
     moments: np.ndarray,
     *,
     keys: np.ndarray,
-    cross_validation_below: int = CROSS_VALIDATION_BELOW,
+    share: float | None,
 ) -> tuple[Fold, ...]:
     """Returns folds that learn from earlier rows and are validated on later ones.
 
-    Small tables are parted into five periods, each but the first validated by a model of all those before
-    ("forward chaining"); of large ones the last part is held out. Rows of one moment are not parted. Rows
+    Without a share the rows are parted into five periods, each but the first validated by a model of all
+    those before ("forward chaining"). Rows of one moment are not parted. Rows
     without a moment count as the earliest. What has the key of a validated row is not learned from.
 
     Args:
         labels: int32[n], classes from 0.
         moments: float64[n], NaN where missing; two different ones or more.
         keys: integer[n], equal for rows that may not fall on both sides.
-        cross_validation_below: tables with fewer rows get several folds.
+        share: of the rows, the latest ones, that one fold holds out; None for several folds.
 
     Raises:
-        DataError: some class occurs in late rows only.
+        DataError: some class occurs in late rows only, or too few rows have a moment.
     """
     num_rows = len(labels)
     ordered = np.sort(np.where(np.isnan(moments), -np.inf, moments))
-    if num_rows < cross_validation_below:
-        shares = np.arange(1, _FORWARD_PARTS) / _FORWARD_PARTS
-    else:
-        shares = np.array([1 - _held_out_share(num_rows)])
+    shares = np.arange(1, _FORWARD_PARTS) / _FORWARD_PARTS if share is None else np.array([1 - share])
     cuts = np.unique(ordered[np.minimum((shares * num_rows).astype(np.int64), num_rows - 1)])
     cuts = cuts[cuts > ordered[0]]
     if not len(cuts):  # more rows than one part have the earliest moment
@@ -146,6 +142,12 @@ def make_forward_folds(
         raise DataError(
             "some class occurs in late rows only, so that no model of earlier rows can know it. Leave "
             "--time-column out, or add earlier rows of every class."
+        )
+    num_validated = sum(len(fold.validation) for fold in folds)
+    if num_validated < min(_FEWEST_LATER_ROWS, num_rows // 5):
+        raise DataError(
+            f"only {num_validated} of {num_rows:,} rows are later than the others and can check a model of "
+            "earlier ones. Leave --time-column out, or fill in its missing moments."
         )
     return tuple(folds)
 
@@ -189,7 +191,7 @@ def describe_folds(
     return f"{how}, {manner}{copies}"
 
 
-def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_below: int) -> np.ndarray:
+def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:
     """Returns the fold in which each row is validated; -1 where in none (held-out split)."""
     _, first, groups, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     shuffle = np.random.default_rng(seed).permutation(len(first))
@@ -197,30 +199,26 @@ def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_bel
     order = shuffle[np.lexsort((-sizes[shuffle], labels[first][shuffle]))]
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
-    num_rows = len(labels)
-    if num_rows < cross_validation_below:
+    if share is None:
         counts = np.bincount(labels)
         num_folds = max(2, min(MAX_FOLDS, int(counts[counts > 0].min())))
         return (position % num_folds)[groups]
-    share = _held_out_share(num_rows)
     chosen = np.floor((position + 1) * share) > np.floor(position * share)
     return np.where(chosen, 0, -1)[groups]
 
 
-def _sides_of_few(labels: np.ndarray, keys: np.ndarray, seed: int, cross_validation_below: int) -> np.ndarray:
+def _sides_of_few(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:
     """As `_sides` for keys that are few or of very unequal size: each goes where rows are fewest."""
     _, groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    num_rows = len(labels)
-    small = num_rows < cross_validation_below
-    num_parts = min(len(sizes), MAX_FOLDS if small else round(1 / _held_out_share(num_rows)))
+    num_parts = min(len(sizes), MAX_FOLDS if share is None else round(1 / share))
     shuffle = np.random.default_rng(seed).permutation(len(sizes))
     filled, part = np.zeros(num_parts, np.int64), np.empty(len(sizes), np.int64)
     for group in shuffle[np.argsort(-sizes[shuffle], kind="stable")]:
         part[group] = int(np.argmin(filled))
         filled[part[group]] += sizes[group]
-    if small:
+    if share is None:
         return part[groups]
-    held_out = int(np.argmin(np.abs(filled - _held_out_share(num_rows) * num_rows)))
+    held_out = int(np.argmin(np.abs(filled - share * len(labels))))
     return np.where(part == held_out, 0, -1)[groups]
 
 
@@ -235,13 +233,9 @@ def _fold(labels: np.ndarray, validated: np.ndarray, keys: np.ndarray) -> Fold:
     return Fold(np.flatnonzero(~validated), np.flatnonzero(validated))
 
 
-def _balanced(folds: tuple[Fold, ...], num_rows: int) -> bool:
+def _balanced(folds: tuple[Fold, ...], num_rows: int, share: float | None) -> bool:
     if not folds:
         return False
-    expected = num_rows * (1 / len(folds) if len(folds) > 1 else _held_out_share(num_rows))
+    expected = num_rows * (1 / len(folds) if share is None else share)
     sizes = [len(fold.validation) for fold in folds]
     return min(sizes) >= 0.5 * expected and max(sizes) <= 1.6 * expected
-
-
-def _held_out_share(num_rows: int) -> float:
-    return min(0.2 if num_rows < SMALL_SHARE_FROM else 0.1, MAX_VALIDATION_ROWS / num_rows)

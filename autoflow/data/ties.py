@@ -66,6 +66,15 @@ def moments_of(table: RawTable, header: str) -> np.ndarray:
     return moments
 
 
+def undated_rows(moments: np.ndarray, header: str | None) -> tuple[str, ...]:
+    """Returns a sentence about the rows without a moment; empty where all have one."""
+    undated = int(np.count_nonzero(np.isnan(moments)))
+    if not undated:
+        return ()
+    rows, count = ("row has", "counts") if undated == 1 else ("rows have", "count")
+    return (f"column {header!r}: {undated:,} {rows} no moment and {count} as the earliest",)
+
+
 def _column(table: RawTable, header: str, option: str) -> pa.Array:
     if header not in table.columns:
         raise DataError(

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from autoflow.data.cells import is_plain, is_string
 from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
-from autoflow.data.images import pictures
+from autoflow.data.images import is_bytes, pictures
 from autoflow.data.numbers import (
     ASCII_WHITESPACE,
     MISSING_TOKENS,
@@ -35,6 +36,13 @@ def is_number_kind(kind: ColumnKind) -> bool:
     return kind in _NUMBER_KINDS
 
 
+def is_readable(column: Column, as_read: pa.Array) -> bool:
+    """Tells whether `raw_values` can read a column of this Arrow type, be its cells sensible or not."""
+    if column.kind is ColumnKind.IMAGE:
+        return is_string(as_read) or is_bytes(as_read.type) or as_read.null_count == len(as_read)
+    return is_plain(as_read)
+
+
 def raw_values(column: Column, as_read: pa.Array, folder: Path = Path()) -> np.ndarray:
     """Returns the raw values of a column as it was read, at training and at prediction time.
 
@@ -46,7 +54,8 @@ def raw_values(column: Column, as_read: pa.Array, folder: Path = Path()) -> np.n
         folder: where the paths of pictures start.
     """
     if column.kind is ColumnKind.IMAGE:
-        return pictures(as_read, folder)
+        empty = as_read.null_count == len(as_read)
+        return pictures(pa.nulls(len(as_read), pa.string()) if empty else as_read, folder)
     if column.raw_type is RawType.STRING:
         return _to_objects(_as_strings(column, as_read))
     if pa.types.is_string(as_read.type) or pa.types.is_large_string(as_read.type):

@@ -51,12 +51,17 @@ class Signature:
     """A signature of a loaded model as a function from arrays to arrays."""
 
     def __init__(self, session: Any, definition: Any) -> None:
+        from tensorflow.core.protobuf import config_pb2
+
         self.types = {name: info.dtype for name, info in definition.inputs.items()}
         self.outputs = sorted(definition.outputs)
         self._names = sorted(definition.inputs)
-        self._run = session.make_callable(
-            [definition.outputs[name].name for name in self.outputs],
-            [definition.inputs[name].name for name in self._names],
+        # `make_callable` looks at each input in Python on every call, which is no time of the model
+        self._run = session._make_callable_from_options(
+            config_pb2.CallableOptions(
+                feed=[definition.inputs[name].name for name in self._names],
+                fetch=[definition.outputs[name].name for name in self.outputs],
+            )
         )
 
     def __call__(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ import numpy as np
 
 from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind, Schema
+from autoflow.durable import sync
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import (
     CLASSIFY,
@@ -162,12 +163,12 @@ def export_model(
             return Export(None, verification, num_bytes, refusal)
         _sync(staging)
         staging.rename(target)
-        _sync_one(folder)
+        sync(folder)
         return Export(target, verification, num_bytes)
     except OSError as error:
         raise MachineError(
             f"{target}: the model cannot be written ({error.strerror or error}); "
-            "free some disk space or choose another folder."
+            "make room or access, then repeat the command, or choose another folder."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -188,7 +189,13 @@ def _write_version(
     schema = model.schema
     expected = np.asarray(model.predict_probabilities(examples), dtype=np.float32)
     holder, signatures = serving_module(model)
-    tf.saved_model.save(holder, str(folder), signatures=signatures)
+    try:
+        tf.saved_model.save(holder, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:
+        if str(folder) not in error.message:
+            raise
+        # TensorFlow has its own errors for what a disk refuses: "/run/.1.partial/...; No space left [Op:...]"
+        raise OSError(error.message.rpartition("; ")[2].partition(" [Op:")[0]) from error
     _rename_inputs(folder, schema)
     agreeing = _agreeing_rows(signatures[SERVING], schema, examples, expected)
     warm = {name: values[agreeing] for name, values in examples.items()}
@@ -273,7 +280,8 @@ def _json_value(value: object) -> float | str | dict[str, str] | None:
 
 
 def _first_rows(schema: Schema, examples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {column.name: examples[column.name][: num_examples(schema)] for column in schema.columns}
+    rows = slice(num_examples(schema))
+    return {column.name: examples[column.name][rows] for column in schema.columns}
 
 
 def _versions() -> dict[str, str]:
@@ -294,12 +302,4 @@ def _remove_partial(folder: Path) -> None:
 
 def _sync(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)

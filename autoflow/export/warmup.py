@@ -65,12 +65,12 @@ def predict_record(rows: Mapping[str, np.ndarray]) -> bytes:
     """Returns a `PredictionLog` that asks `serving_default` about rows keyed by raw header."""
     import tensorflow as tf
 
-    request = _field(_REQUEST_MODEL_SPEC, _model_spec("serving_default"))
+    fields = [_field(_REQUEST_MODEL_SPEC, _model_spec("serving_default"))]
     for name, values in rows.items():
         tensor = tf.make_tensor_proto(_as_input(values), shape=[len(values)]).SerializeToString()
         entry = _field(_MAP_KEY, name.encode()) + _field(_MAP_VALUE, tensor)
-        request += _field(_PREDICT_REQUEST_INPUTS, entry)
-    return _field(_PREDICTION_LOG_PREDICT_LOG, _field(_LOG_REQUEST, request))
+        fields.append(_field(_PREDICT_REQUEST_INPUTS, entry))
+    return _field(_PREDICTION_LOG_PREDICT_LOG, _field(_LOG_REQUEST, b"".join(fields)))
 
 
 def classify_record(examples: Sequence[bytes]) -> bytes:

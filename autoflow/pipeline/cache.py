@@ -122,8 +122,9 @@ def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np
 
 def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
     values = node_values(node, data.train.schema, data.train.raw)
-    extractor = node.extractor.fit(values, seed=seed)
+    num_classes = len(data.train.schema.classes)
+    extractor, train = node.extractor.fit_transform(values, data.train.labels, num_classes, seed=seed)
     validation = None
     if data.validation is not None:
         validation = extractor.transform(node_values(node, data.validation.schema, data.validation.raw))
-    return PreparedNode(extractor, extractor.transform(values), validation)
+    return PreparedNode(extractor, train, validation)

@@ -85,7 +85,8 @@ def matrix(columns: Sequence[Column], raw: Mapping[str, tf.Tensor]) -> tf.Tensor
     if len(parts) == 1:
         return parts[0]
     stacked = [column.name for group in alike.values() for column in group]
-    order = [stacked.index(column.name) for column in columns]
+    places = {name: place for place, name in enumerate(stacked)}
+    order = [places[column.name] for column in columns]
     merged = tf.concat(parts, axis=1)
     return merged if order == sorted(order) else tf.gather(merged, order, axis=1)
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _LEAST, _GREATEST = 1 / 3, 3.0
-_SPREAD = 0.25
-"""Deviation of a normal prior on the logarithm: few rows that are all right ask for endless boldness."""
+_CAREFUL_SPREAD, _BOLD_SPREAD = 0.25, 0.1
+"""Deviations of a normal prior on the logarithm, above and below 0: few rows that are all right ask for
+endless boldness, and the rows that chose among many models flatter the choice."""
 _TURNS = 5
 _MOST_CELLS = 2_000_000
 """Probabilities that are looked at: one number needs no more, and the end of a run waits for it."""
@@ -78,7 +79,8 @@ def _best(probabilities: np.ndarray, labels: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     def objective(logarithm: float) -> float:
-        surprise = (logarithm / _SPREAD) ** 2 / 2
+        spread = _CAREFUL_SPREAD if logarithm > 0 else _BOLD_SPREAD
+        surprise = (logarithm / spread) ** 2 / 2
         return _loss(probabilities, labels, float(np.exp(logarithm))) + surprise / len(labels)
 
     bounds = (np.log(_LEAST), np.log(_GREATEST))

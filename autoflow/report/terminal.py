@@ -14,12 +14,13 @@ from autoflow.budget import format_duration
 from autoflow.errors import shortened
 from autoflow.report.contributions import contribution_line
 from autoflow.report.leaderboard import part_of_rows
-from autoflow.report.plain import plain
+from autoflow.report.plain import plain, visible
 
 _CLASS_CHARACTERS = 24
 _UNFOLDED_CHARACTERS = 8
 
 if TYPE_CHECKING:
+    from autoflow.finished import FrontPoint
     from autoflow.run import RunReport
     from autoflow.serving.predictor import Predictor
 
@@ -59,9 +60,24 @@ def show_model(console: Console, report: RunReport) -> None:
     console.print(f"  {plain(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
     console.print(f"  {plain(model.verification.message)}{speed}", soft_wrap=True)
-    show_scores(console, model.scores["validation"], "on held-out rows that chose and calibrated the model")
+    if "set_aside" in model.scores:
+        show_scores(console, model.scores["set_aside"], "on rows set aside before the search")
+    chosen_by = "on held-out rows, which chose and calibrated the model and so flatter it"
+    show_scores(console, model.scores["validation"], chosen_by)
+    if len(model.front) > 1:
+        _show_front(console, model.front, report.metric)
     if model.contributions:
         console.print(f"  {plain(contribution_line(model.contributions))}", soft_wrap=True)
+
+
+def _show_front(console: Console, front: Sequence[FrontPoint], metric: str) -> None:
+    """Prints the model and those that answer faster, so that one sees what --max-latency-ms would cost."""
+    console.print("  faster ones, which --max-latency-ms would choose:")
+    rows = [
+        (f"{point.row_ms:.2f}", f"{point.megabytes:.1f}", f"{point.score:.4f}", made_of)
+        for point, made_of in zip(front, ("this model", *(p.made_of for p in front[1:])), strict=True)
+    ]
+    show_table(console, ("ms a row", "MB", metric, "made of"), rows)
 
 
 def show_next(console: Console, report: RunReport) -> None:
@@ -107,6 +123,7 @@ def show_scores(console: Console, scores: Any, where: str) -> None:
 def show_table(console: Console, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Prints a table; a terminal folds long cells, a log gets one line for each row."""
     if not console.is_terminal:
+        header, rows = tuple(map(visible, header)), [tuple(map(visible, row)) for row in rows]
         widths = [max(map(cell_len, cells)) for cells in zip(header, *rows, strict=True)]
         for row in (header, *rows):
             cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))

@@ -8,7 +8,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import psutil
@@ -32,12 +32,14 @@ class Experiment:
         folds: how they are split; one fold is a holdout.
         metric: name of the metric that ranks trials.
         seed: of the run; prepared features depend on it.
+        set_aside: int64 numbers of rows in no fold, which score the model that was chosen.
     """
 
     dataset: Dataset
     folds: tuple[Fold, ...]
     metric: str
     seed: int
+    set_aside: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def validation_rows(self) -> np.ndarray:

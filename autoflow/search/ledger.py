@@ -12,37 +12,40 @@ and serving never touch them.
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import io
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from autoflow.errors import AutoFlowError, MachineError, RunFolderInUseError, UsageError
+from autoflow.durable import write_durably
+from autoflow.errors import MachineError, UsageError
 from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.run_lock import take_lock
 from autoflow.search.sampler import Proposal
+from autoflow.search.sealed import DamagedError, SealedRows
 from autoflow.search.trial import Outcome, TrialResult
 
-FORMAT = 4
+FORMAT = 5
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS trials (
-    number INTEGER PRIMARY KEY, outcome TEXT NOT NULL, spec TEXT NOT NULL, "values" TEXT NOT NULL,
-    distributions TEXT NOT NULL, origin TEXT NOT NULL, score REAL, log_loss REAL, seconds REAL NOT NULL,
-    iterations INTEGER, message TEXT NOT NULL, elapsed REAL NOT NULL, sha256 TEXT NOT NULL,
-    share REAL NOT NULL
-);
-"""
-
+_TABLES = {
+    "settings": "key TEXT PRIMARY KEY, value TEXT NOT NULL",
+    "trials": """
+        number INTEGER PRIMARY KEY, outcome TEXT NOT NULL, spec TEXT NOT NULL, "values" TEXT NOT NULL,
+        distributions TEXT NOT NULL, origin TEXT NOT NULL, score REAL, log_loss REAL, seconds REAL NOT NULL,
+        iterations INTEGER, message TEXT NOT NULL, elapsed REAL NOT NULL, sha256 TEXT NOT NULL,
+        share REAL NOT NULL
+    """,
+}
+_SHA256 = 12
+"""Position of the hashes of a trial's files in its row."""
 
 _DIFFERENCES = {
     "format": "it was written by another version of AutoFlow",
@@ -97,29 +100,21 @@ class Ledger:
                 raise UsageError(
                     f"{folder} holds other files and is no run folder; name a new one with --output"
                 )
-            (folder / "trials").mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
-            self._lock = _take_lock(folder / "run.lock")
+            # the first file of all: what a killed start leaves behind without it would be a stranger's folder
+            lock = take_lock(folder / "run.lock")
         except OSError as error:
             raise MachineError(f"run folder {folder} cannot be written: {error.strerror or error}") from error
-        try:
-            self._database = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None)
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_TABLES)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, lock)
+            self._rows = self._opened(stack)
             self._claim(settings)
-        except sqlite3.DatabaseError as error:
-            os.close(self._lock)
-            raise MachineError(
-                f"{folder / 'ledger.sqlite'} cannot be used: {error}; name another folder with --output"
-            ) from error
-        except AutoFlowError:
-            self.close()
-            raise
+            self._held = stack.pop_all()
 
     def close(self) -> None:
         """Closes the database and gives the lock back."""
-        self._database.close()
-        os.close(self._lock)
+        self._held.close()
 
     def record(self, entry: LedgerEntry) -> None:
         """Makes a trial finished for good: its files first, then one transaction.
@@ -136,8 +131,8 @@ class Ledger:
                 digests["npy"] = self._write(result.number, "npy", buffer.getvalue())
             if result.artifact is not None:
                 digests["fit"] = self._write(result.number, "fit", result.artifact)
-            self._database.execute(
-                "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            self._rows.put(
+                "trials",
                 (
                     result.number,
                     result.outcome.name,
@@ -149,13 +144,13 @@ class Ledger:
                     result.log_loss if result.finished else None,
                     result.seconds,
                     result.iterations,
-                    result.message,
+                    result.message.encode(errors="backslashreplace").decode(),  # lone surrogates
                     entry.elapsed,
                     json.dumps(digests),
                     result.share,
                 ),
             )
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             raise MachineError(
                 f"trial {result.number} cannot be written to {self.folder}: {error}; "
                 "make room or access, then repeat the command to go on"
@@ -167,10 +162,8 @@ class Ledger:
         Raises:
             UsageError: a recorded component is not registered any more.
         """
-        rows = self._database.execute(
-            'SELECT number, outcome, spec, "values", distributions, origin, score, log_loss, seconds, '
-            "iterations, message, elapsed, share FROM trials ORDER BY number"
-        ).fetchall()
+        with self._reading():
+            rows = self._rows.rows("trials")
         entries = []
         for (
             number,
@@ -185,6 +178,7 @@ class Ledger:
             rounds,
             text,
             at,
+            _,
             share,
         ) in rows:
             pipeline = PipelineSpec.from_json(json.loads(spec))
@@ -213,20 +207,56 @@ class Ledger:
 
     def setting(self, key: str) -> Any:
         """Returns a value stored with `remember`, or None."""
-        row = self._database.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        with self._reading():
+            row = self._rows.row("settings", key)
+        return None if row is None else json.loads(row[1])
 
     def remember(self, key: str, value: Any) -> None:
         """Stores a JSON value beside the settings; raises MachineError where the disk refuses."""
         try:
-            self._database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value)))
-        except sqlite3.OperationalError as error:
+            self._rows.put("settings", (key, json.dumps(value)))
+        except sqlite3.DatabaseError as error:
             raise MachineError(
-                f"run folder {self.folder} cannot be written: {error}; make room, then repeat the command"
+                f"run folder {self.folder} cannot be written: {error}; make room or access, then repeat the "
+                "command"
+            ) from error
+
+    def _opened(self, stack: contextlib.ExitStack) -> SealedRows:
+        try:
+            (self.folder / "trials").mkdir(mode=0o700, exist_ok=True)
+            with self._reading():
+                rows = SealedRows(self.folder / "ledger.sqlite", _TABLES)
+                stack.callback(rows.close)
+                if rows.is_empty and any((self.folder / "trials").glob("[0-9]*")):
+                    raise DamagedError("it is empty, but there are trials")
+        except OSError as error:
+            raise MachineError(
+                f"run folder {self.folder} cannot be written: {error.strerror or error}"
+            ) from error
+        return rows
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Says in one line what SQLite finds."""
+        path = self.folder / "ledger.sqlite"
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # the disk, and not what is written there
+            raise MachineError(
+                f"{path} cannot be used: {error}; make room or access, then repeat the command, or name "
+                "another folder with --output"
+            ) from error
+        except (sqlite3.DatabaseError, DamagedError) as error:
+            what = " ".join(str(error).split())  # SQLite quotes lines of its schema
+            raise MachineError(
+                f"{path} is damaged: {what}; bring it back from a copy, or name another folder with --output"
             ) from error
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         wanted = {"format": FORMAT} | dict(settings)
+        with self._reading():
+            if self._rows.is_sealed or not self._is_older():
+                self._rows.check()
         stored = self.setting("run")
         if stored is None:
             self.remember("run", wanted)
@@ -244,63 +274,34 @@ class Ledger:
                 f"{self.folder} belongs to another run: {words}. Name another folder with --output."
             )
 
+    def _is_older(self) -> bool:
+        """Tells whether an AutoFlow wrote the ledger that sealed nothing yet."""
+        row = self._rows.row("settings", "run")
+        try:
+            return row is not None and json.loads(row[1])["format"] < FORMAT
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError("its settings are not what was written") from error
+
     def _write(self, number: int, suffix: str, content: bytes) -> str:
         path = self._path(number, suffix)
         write_durably(path, content)
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, number: int, suffix: str) -> bytes:
-        row = self._database.execute("SELECT sha256 FROM trials WHERE number = ?", (number,)).fetchone()
         path = self._path(number, suffix)
+        with self._reading():
+            row = self._rows.row("trials", number)
+        assert row is not None
         try:
             content = path.read_bytes()
         except OSError as error:
             raise DamagedTrialError(f"{path} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() != json.loads(row[0]).get(suffix):
+        if hashlib.sha256(content).hexdigest() != json.loads(row[_SHA256]).get(suffix):
             raise DamagedTrialError(f"{path} is damaged: its content is not what the ledger recorded")
         return content
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / "trials" / f"{number:05d}.{suffix}"
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file so that after a crash it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames inside a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _take_lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-        os.close(descriptor)
-        raise RunFolderInUseError(
-            f"run folder {path.parent} is in use by {holder}; "
-            "wait for it, or name another folder with --output"
-        ) from None
-    me = psutil.Process()
-    text = f"process {me.pid} ({me.name()}, user {me.username()})"
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, text.encode(), 0)
-    return descriptor
 
 
 def _shown(value: Any) -> str:

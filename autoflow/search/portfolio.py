@@ -1,49 +1,80 @@
-"""The opening portfolio: strong recipes in order of expected value, read from `portfolio.json`.
+"""The opening portfolio: recipes of `portfolio.json` in the measured order of `portfolio_order.json`.
 
-The file names components, this code does not: entries whose components are missing or do not support the
+The files name components, this code does not: entries whose components are missing or do not support the
 data fall back or are left out, and every registered component that the file does not mention gets a trial
-of its own afterwards, so that a third-party component is searched without being listed anywhere. Those
-under `sampled_only` are costly and seldom the best: only the sampler draws them.
+of its own, so that a third-party component is searched without being listed anywhere. Those under
+`sampled_only` are costly and seldom the best: only the sampler draws them. The order of each shape of data is
+what `benchmarks/portfolio.py` found: the gain for each second of trying.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from autoflow.components.registry import Role, names
-from autoflow.data.schema import DataProfile
+from autoflow.data.schema import ColumnKind, DataProfile
 from autoflow.search.sampler import Value
 from autoflow.search.space import (
     NodePlan,
     classifier_names,
     concatenation_names,
     extractor_names,
+    is_baseline,
     is_neural,
     plan_nodes,
 )
 
+ORDER_FILE = Path(__file__).with_name("portfolio_order.json")
 _FIRST = 3
 """Recipes before the components that the file does not mention."""
+_FEW_ROWS = 3000
 
 
 def recipes(profile: DataProfile) -> list[dict[str, Value]]:
     """Returns flat hyperparameter values for the opening trials, the cheap and promising first."""
-    portfolio = json.loads(files("autoflow.search").joinpath("portfolio.json").read_text(encoding="utf-8"))
+    found = named_recipes(profile)
+    order = json.loads(ORDER_FILE.read_text(encoding="utf-8")).get(shape_of(profile), [])
+    names_in_order = [name for name in order if name in found]
+    names_in_order += [name for name in found if name not in names_in_order]
+    opening = [found[name] for name in names_in_order]
+    # the first model comes at once, and the others are seen beside it
+    opening.sort(key=lambda values: not is_baseline(str(values["classification"])))
+    # what the file does not mention is often the user's own: it must be tried in a short search, too
+    unlisted = list(_unlisted(_portfolio(), profile, plan_nodes(profile)))
+    return opening[:_FIRST] + unlisted + opening[_FIRST:]
+
+
+def named_recipes(profile: DataProfile) -> dict[str, dict[str, Value]]:
+    """Returns the recipes of the file that support the data, by name, as flat hyperparameter values."""
+    portfolio = _portfolio()
     plans = plan_nodes(profile)
     known = classifier_names(profile)
-    opening = [
-        _values(entry, portfolio["extractors"], plans)
-        for entry in portfolio["recipes"]
+    return {
+        name: _values(entry, portfolio["extractors"], plans)
+        for name, entry in portfolio["recipes"].items()
         if entry["classification"] in known
         and profile.num_rows >= entry.get("min_rows", 0)
         and entry.get("needs") in (None, *(plan.kind.value for plan in plans))
         and _concatenation_fits(entry, profile)
-    ]
-    # what the file does not mention is often the user's own: it must be tried in a short search, too
-    return opening[:_FIRST] + list(_unlisted(portfolio, profile, plans)) + opening[_FIRST:]
+    }
+
+
+def shape_of(profile: DataProfile) -> str:
+    """Returns the shape of data that decides the order of trying, by kinds of columns and number of rows."""
+    kinds = {plan.kind for plan in plan_nodes(profile)}
+    if ColumnKind.IMAGE in kinds:
+        return "pictures"
+    if ColumnKind.TEXT in kinds:
+        return "texts" if kinds == {ColumnKind.TEXT} else "texts and others"
+    return "few rows" if profile.num_rows < _FEW_ROWS else "many rows"
+
+
+def _portfolio() -> dict[str, Any]:
+    text = Path(__file__).with_name("portfolio.json").read_text(encoding="utf-8")
+    return cast(dict[str, Any], json.loads(text))
 
 
 def _values(
@@ -91,7 +122,7 @@ def _concatenation_fits(entry: Mapping[str, Any], profile: DataProfile) -> bool:
 def _unlisted(
     portfolio: Mapping[str, Any], profile: DataProfile, plans: tuple[NodePlan, ...]
 ) -> Iterator[dict[str, Value]]:
-    sets, entries = portfolio["extractors"], portfolio["recipes"]
+    sets, entries = portfolio["extractors"], list(portfolio["recipes"].values())
     listed = {entry["classification"] for entry in entries}
     for classifier in classifier_names(profile):
         if classifier not in listed:

@@ -121,7 +121,7 @@ def sweep(processes: list[list[float]], cache_name: str) -> None:
         processes: process ids and creation times of its Ray.
         cache_name: of its prepared features; empty for none.
     """
-    if processes and cache_name:
+    if processes and cache_name and Path(cache_name).name == cache_name:  # a file may be anybody's
         shutil.rmtree(cache_folder(cache_name), ignore_errors=True)
     for pid, created in processes:
         with contextlib.suppress(psutil.Error):

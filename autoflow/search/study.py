@@ -49,12 +49,14 @@ class FinishCosts:
         refit_factor: seconds of a refit on all rows for each second that the trial took.
         network_pipelines: pipelines that a network brings as a member: under cross-validation its folds, more
             than 1.
+        ending_seconds: what is left to do after the export, part of `fixed_seconds`.
     """
 
     fixed_seconds: float
     member_seconds: float
     refit_factor: float
     network_pipelines: int = 1
+    ending_seconds: float = 0.0
 
     def export_seconds(self, trials: Sequence[TrialResult]) -> float:
         """Returns what exporting an ensemble of some trials takes."""

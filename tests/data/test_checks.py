@@ -103,6 +103,13 @@ def test_warnings(frame, expected):
     assert expected in warnings(frame)
 
 
+def test_a_number_tells_the_label_wherever_the_border_lies():
+    label = np.where(RNG.random(2000) < 0.37, "yes", "no")
+    score = np.where(label == "yes", 1.0, -1.0) + RNG.normal(0, 0.1, 2000)
+    assert "'score' alone tells the label" in warnings(table(label, score=score))
+    assert "alone tells the label" not in warnings(table(label, score=RNG.normal(size=2000)))
+
+
 @pytest.mark.parametrize("names", [("1", "1.0", "2"), ("Yes", "yes", "no"), ("a  b", "A b", "c")])
 def test_classes_in_several_spellings_are_named(names):
     said = warnings(table(list(names) * 40))

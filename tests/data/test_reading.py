@@ -1,17 +1,12 @@
 """Reading: every accepted format gives the same cells, and every bad file one plain message."""
 
 import gzip
-import io
-import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from autoflow.data.reading import read_table
 from autoflow.errors import DataError, UsageError
@@ -74,11 +69,6 @@ def test_gzip_by_content(tmp_path, name):
     assert cells(write(tmp_path, name, gzip.compress(CSV.encode()))) == EXPECTED
 
 
-def test_damaged_gzip(tmp_path):
-    packed = gzip.compress(CSV.encode() * 50)
-    assert "gzip archive is damaged" in refusal(write(tmp_path, "t.csv.gz", packed[: len(packed) // 2]))
-
-
 def test_line_ends_blank_lines_and_line_breaks_in_quotes(tmp_path):
     path = write(tmp_path, "t.csv", 'a,b\r\n1,"x\r\ny"\r\n\r\n2,z')
     assert cells(path) == {"a": ["1", "2"], "b": ["x\r\ny", "z"]}
@@ -133,10 +123,6 @@ def test_parquet_by_content(tmp_path):
     assert {name: cells(frame)[name] for name in expected} == expected
 
 
-def test_damaged_parquet(tmp_path):
-    assert "Parquet file is damaged" in refusal(write(tmp_path, "t.parquet", b"PAR1 and nothing more PAR1"))
-
-
 def test_frames_of_all_sorts():
     frame = pd.DataFrame(
         {
@@ -187,22 +173,6 @@ def test_folder_and_unreadable_and_url(tmp_path):
     assert "local files" in refusal("https://example.com/t.csv")
 
 
-@pytest.mark.parametrize("content", ["", " \n\n", "\ufeff"])
-def test_empty_file(tmp_path, content):
-    assert "the file is empty" in refusal(write(tmp_path, "t.csv", content))
-
-
-def test_header_only(tmp_path):
-    assert "a header but no rows" in refusal(write(tmp_path, "t.csv", "a,b\n"))
-
-
-def zipped(name: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, "x" * 100)
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize(
     ("name", "said"), [("t.parquet", "Parquet file"), ("t.pq", "Parquet file"), ("t.csv.gz", "gzip archive")]
 )
@@ -212,30 +182,6 @@ def test_text_under_the_name_of_a_binary_format(tmp_path, name, said):
     table = read_table(write(tmp_path, name, "a,b\n1,2\n"))
     assert list(table.columns) == ["a", "b"]
     assert any(f"named like a {said}" in note for note in table.notes)
-
-
-@pytest.mark.parametrize(
-    ("content", "what"),
-    [
-        (zipped("xl/workbook.xml"), "Excel workbook (.xlsx)"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old Excel workbook"),
-        (zipped("a.csv"), "zip archive"),
-        (b"\n<!DOCTYPE html><html></html>", "HTML page"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG picture"),
-        (b"\xff\xd8\xff\xe0" + bytes(50), "JPEG picture"),
-        (b"%PDF-1.7 ...", "PDF document"),
-        (b"SQLite format 3\0" + bytes(50), "SQLite database"),
-        (b"<?xml version='1.0'?><a/>", "XML document"),
-        (b"BZh91AY", "bzip2 archive"),
-        (bytes(257) + b"ustar" + bytes(300), "tar archive"),
-        (bytes(range(256)) * 4, "binary data of no format that AutoFlow knows"),
-        (pickle.dumps(list(range(1000))), "binary data of no format that AutoFlow knows"),
-    ],
-)
-def test_other_formats_under_the_name_csv_are_named(tmp_path, content, what):
-    message = refusal(write(tmp_path, "t.csv", content))
-    assert message.startswith("t.csv: this is ")
-    assert what in message
 
 
 @pytest.mark.parametrize(
@@ -252,62 +198,8 @@ def test_wrong_number_of_fields_names_the_line(tmp_path, text, line, found, expe
     assert message.startswith(f"t.csv, line {line}: {found} fields where the header has {expected}")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "# exported by me\na,b,c\n1,2,3\n",
-        "# exported by me\n#\na,b,c\n1,2,3\n",
-        "# exported by me, and others\na;b;c\n1;2;3\n",
-        "# exported by me,,\na,b,c\n1,2,3\n",
-    ],
-)
-def test_a_comment_in_the_place_of_the_header_is_named(tmp_path, text):
-    message = refusal(write(tmp_path, "t.csv", text))
-    assert "The first line, '# exported by me" in message
-    assert message.endswith("is taken for the header; if it is a comment, remove it.")
-    headed = refusal(write(tmp_path, "t.csv", "#id,b,c\n1,2,3\n1,2\n"))
-    assert "comment" not in headed
-
-
-def test_trailing_delimiters(tmp_path):
-    message = refusal(write(tmp_path, "t.csv", "a,b\n1,2,\n3,4,\n"))
-    assert "line 2: 3 fields where the header has 2" in message
-    assert "ends with a delimiter" in message
-    assert "if lines end with a delimiter" in refusal(write(tmp_path, "t.csv", "a,b,\n1,2,\n"))
-
-
-def test_unclosed_quote(tmp_path):
-    rows = "".join(f"{i},x\n" for i in range(50))
-    message = refusal(write(tmp_path, "t.csv", f'a,b\n{rows}50,"x\n{rows}'))
-    assert "line 52" in message
-    assert "never closed" in message
-
-
-def test_headers(tmp_path):
-    assert "'a' occurs 2 times (columns 1, 3)" in refusal(write(tmp_path, "t.csv", "a,b,a\n1,2,3\n"))
-    message = refusal(write(tmp_path, "t.csv", ",a,b\n0,1,2\n"))
-    assert "column 1 of 3 has no name" in message
-    assert "index=False" in message
-
-
-def test_nul_bytes(tmp_path):
-    assert "line 2: the text holds NUL bytes" in refusal(write(tmp_path, "t.csv", b"a,b\n1,\x002\n"))
-    assert "--encoding utf-16" in refusal(write(tmp_path, "t.csv", "a,b\n1,2\n".encode("utf-16-le")))
-
-
-# --- round trip --------------------------------------------------------------------------------------
-
-CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
-
-
-@given(rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=1, max_size=8), separator=st.sampled_from(",;\t|"))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_table_comes_back_as_it_was_written(tmp_path, rows, separator):
-    frame = pd.DataFrame(rows, columns=["first", "second", "third"], dtype=object)
-    path = tmp_path / "t.csv"
-    # every field quoted: a carriage return alone ends a line for some readers
-    frame.to_csv(path, index=False, sep=separator, quoting=1, lineterminator="\n")
-    assert cells(path) == {name: list(frame[name]) for name in frame}
+def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path):
+    assert "comment" not in refusal(write(tmp_path, "t.csv", "#id,b,c\n1,2,3\n1,2\n"))
 
 
 def test_lone_surrogates_of_json_become_replacement_characters(tmp_path):

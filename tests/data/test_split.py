@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoflow.data.split import Fold, describe_folds, make_folds
+from autoflow.data.split import Fold, describe_folds, held_out_share, make_folds
 
 
 def table(num_rows: int, weights: list[float], seed: int = 0) -> np.ndarray:
@@ -16,6 +16,10 @@ def table(num_rows: int, weights: list[float], seed: int = 0) -> np.ndarray:
 
 def distinct(labels: np.ndarray) -> np.ndarray:
     return np.arange(len(labels), dtype=np.uint64)
+
+
+def usual_share(labels: np.ndarray) -> float | None:
+    return held_out_share(len(labels), 3000)
 
 
 def check(folds: tuple[Fold, ...], labels: np.ndarray) -> None:
@@ -31,7 +35,7 @@ def check(folds: tuple[Fold, ...], labels: np.ndarray) -> None:
 
 def test_small_tables_are_cross_validated():
     labels = table(500, [0.7, 0.2, 0.1])
-    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0, share=usual_share(labels))
     assert len(folds) == 5
     check(folds, labels)
     assert sum(len(fold.validation) for fold in folds) == 500
@@ -43,7 +47,7 @@ def test_small_tables_are_cross_validated():
 @pytest.mark.parametrize(("smallest", "expected"), [(2, 2), (3, 3), (4, 4), (9, 5)])
 def test_fewer_folds_where_a_class_is_small(smallest, expected):
     labels = np.r_[np.zeros(100), np.ones(smallest)].astype(np.int32)
-    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0, share=usual_share(labels))
     assert len(folds) == expected
     check(folds, labels)
     assert all((labels[fold.validation] == 1).any() for fold in folds)
@@ -54,7 +58,7 @@ def test_fewer_folds_where_a_class_is_small(smallest, expected):
 )
 def test_large_tables_have_one_held_out_part(num_rows, expected):
     labels = table(num_rows, [0.8, 0.2])
-    folds = make_folds(labels, feature_keys=distinct(labels), seed=0)
+    folds = make_folds(labels, feature_keys=distinct(labels), seed=0, share=usual_share(labels))
     assert len(folds) == 1
     check(folds, labels)
     assert abs(len(folds[0].validation) - expected) <= 2
@@ -66,7 +70,7 @@ def test_large_tables_have_one_held_out_part(num_rows, expected):
 def test_copies_fall_on_one_side(num_rows):
     labels = table(num_rows, [0.5, 0.4, 0.1])
     keys = np.random.default_rng(1).integers(0, num_rows // 2, num_rows).astype(np.uint64)
-    folds = make_folds(labels, feature_keys=keys, seed=0)
+    folds = make_folds(labels, feature_keys=keys, seed=0, share=usual_share(labels))
     check(folds, labels)
     assert not any(np.isin(keys[fold.validation], keys[fold.train]).any() for fold in folds)
     assert "kept together" in describe_folds(folds, feature_keys=keys)
@@ -75,7 +79,7 @@ def test_copies_fall_on_one_side(num_rows):
 def test_too_few_different_rows_for_a_balanced_split():
     labels = table(400, [0.5, 0.5])
     keys = np.where(np.arange(400) < 390, 0, np.arange(400)).astype(np.uint64)
-    folds = make_folds(labels, feature_keys=keys, seed=0)
+    folds = make_folds(labels, feature_keys=keys, seed=0, share=usual_share(labels))
     check(folds, labels)
     assert min(len(fold.validation) for fold in folds) >= 60
     assert "both sides" in describe_folds(folds, feature_keys=keys)
@@ -83,7 +87,10 @@ def test_too_few_different_rows_for_a_balanced_split():
 
 def test_seeds():
     labels = table(200, [0.5, 0.5])
-    first, again, other = (make_folds(labels, feature_keys=distinct(labels), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        make_folds(labels, feature_keys=distinct(labels), seed=seed, share=usual_share(labels))
+        for seed in (1, 1, 2)
+    )
     assert all(np.array_equal(a.validation, b.validation) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0].validation, other[0].validation)
 
@@ -97,6 +104,6 @@ def test_seeds():
 def test_any_table(sizes, num_keys, seed):
     labels = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
     keys = np.random.default_rng(seed).integers(0, num_keys, len(labels)).astype(np.uint64)
-    folds = make_folds(labels, feature_keys=keys, seed=seed)
+    folds = make_folds(labels, feature_keys=keys, seed=seed, share=usual_share(labels))
     assert 1 <= len(folds) <= 5
     check(folds, labels)

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoflow.data.dataset import load_dataset
-from autoflow.data.split import Fold, make_forward_folds, make_group_folds
+from autoflow.data.plan import plan_rows
+from autoflow.data.split import Fold, held_out_share, make_forward_folds, make_group_folds
 from autoflow.errors import DataError
 
 
-def _labels(num_rows, num_classes=2, seed=0):
+def _labels(num_rows, num_classes=2, seed=0, share=None):
     labels = np.random.default_rng(seed).integers(0, num_classes, num_rows)
     labels[:num_classes] = np.arange(num_classes)
     return labels.astype(np.int32)
@@ -27,7 +28,9 @@ def _crosses(fold: Fold, keys: np.ndarray) -> bool:
 def test_no_group_crosses_and_the_parts_have_a_fair_size(num_rows, num_groups, num_folds):
     labels = _labels(num_rows)
     groups = np.random.default_rng(1).integers(0, num_groups, num_rows)
-    folds = make_group_folds(labels, groups, feature_keys=np.arange(num_rows), seed=0)
+    folds = make_group_folds(
+        labels, groups, feature_keys=np.arange(num_rows), seed=0, share=held_out_share(num_rows, 3000)
+    )
     assert len(folds) == num_folds
     expected = num_rows / max(num_folds, min(5, num_groups))
     for fold in folds:
@@ -39,7 +42,7 @@ def test_no_group_crosses_and_the_parts_have_a_fair_size(num_rows, num_groups, n
 def test_one_group_of_half_the_rows_is_learned_from_or_checked_on_as_a_whole():
     labels = _labels(1000)
     groups = np.r_[np.zeros(500, np.int64), np.arange(1, 501)]
-    for fold in make_group_folds(labels, groups, feature_keys=np.arange(1000), seed=0):
+    for fold in make_group_folds(labels, groups, feature_keys=np.arange(1000), seed=0, share=None):
         assert not _crosses(fold, groups)
         assert len(fold.validation) > 0
 
@@ -49,7 +52,7 @@ def test_copies_in_two_groups_do_not_cross_either():
     keys = np.arange(400)
     keys[3], keys[200] = 9000, 9000
     for seed in range(5):
-        for fold in make_group_folds(labels, groups, feature_keys=keys, seed=seed):
+        for fold in make_group_folds(labels, groups, feature_keys=keys, seed=seed, share=None):
             assert not _crosses(fold, keys)
             assert not _crosses(fold, groups)
 
@@ -62,7 +65,7 @@ def test_any_groups(sizes, seed):
     keys = np.arange(len(groups))
     if any(len(np.unique(labels[groups != group])) < 2 for group in np.unique(groups)):
         return  # a class lies in one group
-    for fold in make_group_folds(labels, groups, feature_keys=keys, seed=seed):
+    for fold in make_group_folds(labels, groups, feature_keys=keys, seed=seed, share=None):
         assert len(fold.train)
         assert len(fold.validation)
         assert not _crosses(fold, groups)
@@ -74,7 +77,9 @@ def test_later_rows_check_models_of_earlier_ones(num_rows, num_folds):
     labels = _labels(num_rows)
     moments = np.random.default_rng(1).permutation(num_rows) // 7 * 1.0
     moments[::50] = np.nan
-    folds = make_forward_folds(labels, moments, keys=np.arange(num_rows))
+    folds = make_forward_folds(
+        labels, moments, keys=np.arange(num_rows), share=held_out_share(num_rows, 3000)
+    )
     assert len(folds) == num_folds
     for fold in folds:
         assert np.nanmax(moments[fold.train]) < np.nanmin(moments[fold.validation])
@@ -86,7 +91,7 @@ def test_later_rows_check_models_of_earlier_ones(num_rows, num_folds):
 def test_an_earlier_copy_of_a_later_row_is_not_learned_from():
     labels, keys = _labels(5000), np.arange(5000)
     keys[10] = keys[4999]
-    (fold,) = make_forward_folds(labels, np.arange(5000.0), keys=keys)
+    (fold,) = make_forward_folds(labels, np.arange(5000.0), keys=keys, share=0.2)
     assert 4999 in fold.validation
     assert 10 not in fold.train
 
@@ -94,13 +99,13 @@ def test_an_earlier_copy_of_a_later_row_is_not_learned_from():
 def test_groups_that_hold_every_row_of_a_class_leave_nothing_to_check():
     labels = np.r_[np.zeros(30), np.ones(30)].astype(np.int32)
     with pytest.raises(DataError, match="--group"):
-        make_group_folds(labels, labels, feature_keys=np.arange(60), seed=0)
+        make_group_folds(labels, labels, feature_keys=np.arange(60), seed=0, share=None)
 
 
 def test_a_class_of_late_rows_only_is_refused():
     labels = np.r_[np.arange(950) % 2, np.full(50, 2)].astype(np.int32)
     with pytest.raises(DataError, match="late rows only"):
-        make_forward_folds(labels, np.arange(1000.0), keys=np.arange(1000))
+        make_forward_folds(labels, np.arange(1000.0), keys=np.arange(1000), share=None)
 
 
 def _table(num_rows=200):
@@ -121,7 +126,8 @@ def test_a_table_split_by_group_does_without_that_column():
     assert "groups the rows" in next(
         each.reason for each in dataset.schema.dropped if each.name == "customer"
     )
-    folds, words = dataset.folds(0)
+    plan = plan_rows(dataset, seed=0, seconds=60)
+    folds, words = plan.folds, plan.description
     customers = _table()["customer"].to_numpy()
     assert "each group on one side" in words
     assert not any(_crosses(fold, customers) for fold in folds)
@@ -131,7 +137,8 @@ def test_a_table_split_by_group_does_without_that_column():
 def test_a_table_split_in_time_keeps_that_column():
     dataset, _, _ = load_dataset(_table(), time_column="day", group="customer")
     assert "day" in [column.name for column in dataset.schema.columns]
-    folds, words = dataset.folds(0)
+    plan = plan_rows(dataset, seed=0, seconds=60)
+    folds, words = plan.folds, plan.description
     assert "forward in time" in words
     for fold in folds:
         assert fold.train.max() < fold.validation.min()
@@ -149,6 +156,18 @@ def test_a_table_split_in_time_keeps_that_column():
 def test_columns_that_cannot_tie_rows_are_refused(options, said):
     with pytest.raises(DataError, match=said):
         load_dataset(_table(), **options)
+
+
+def test_rows_without_a_moment_are_counted_and_too_few_with_one_are_refused():
+    frame = pd.DataFrame({"t": np.arange(200.0), "x": np.arange(200) % 7, "label": ["a", "b"] * 100})
+    assert not [text for text in load_dataset(frame, time_column="t")[2] if "moment" in text]
+    frame.loc[::4, "t"] = np.nan
+    dataset, _, warnings = load_dataset(frame, time_column="t")
+    assert "column 't': 50 rows have no moment and count as the earliest" in warnings
+    assert len(dataset.folds(0)[0]) == 3
+    frame.loc[6:, "t"] = np.nan
+    with pytest.raises(DataError, match="only 4 of 200 rows are later than the others"):
+        load_dataset(frame, time_column="t")[0].folds(0)
 
 
 def test_one_group_and_one_moment_are_refused():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import input_dtype, serialised_examples
 from autoflow.export.saved_model import Limits, export_model
 from autoflow.export.verify import Verifier
-from autoflow.manifest import ManifestDetails, changed_files, next_version, read_manifest, versions_in
+from autoflow.manifest import ManifestDetails, changed_files, damage, next_version, read_manifest, versions_in
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +243,21 @@ def test_a_model_beyond_the_limits_is_not_published(
     assert done.folder is None
     assert said in done.refusal
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_and_the_next_export_succeeds(tmp_path: Path) -> None:
+    """A limit on the size of files stops TensorFlow's writers and ours at different files."""
+    model = FakeModel(schema_of(("a", "b")))
+    rows = rows_of(model.schema)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (0, 3000, 20_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(MachineError, match=r"cannot be written \(File too large\); make room"):
+                export_model(model, tmp_path, details=ManifestDetails(), examples=rows)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(tmp_path.iterdir()) == []
+    done = export_model(model, tmp_path, details=ManifestDetails(), examples=rows)
+    assert done.folder == tmp_path / "1"
+    assert damage(done.folder, read_manifest(done.folder)) == ""

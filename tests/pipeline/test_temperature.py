@@ -7,7 +7,7 @@ from autoflow import metrics
 from autoflow.pipeline.temperature import fit_temperature, tempered, tempered_graph
 
 
-def _answers(seed, boldness, num_rows=2000):
+def _answers(seed, boldness, num_rows=8000):
     """Labels drawn from true probabilities, and a model that raises those to a power."""
     generator = np.random.default_rng(seed)
     true = generator.dirichlet([0.7, 0.7, 0.7], num_rows)

@@ -166,7 +166,11 @@ def test_no_model(tmp_path: Path, served: Served) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(NoModelError, match=r"no model that AutoFlow exported"):
         load(tmp_path)
-    write_manifest(replace(read_manifest(served.run / "model" / "10"), files={}), tmp_path)
+    manifest = read_manifest(served.run / "model" / "10")
+    write_manifest(replace(manifest, files={}), tmp_path)
+    with pytest.raises(NoModelError, match=r"saved_model.pb is missing or not the file that was exported"):
+        load(tmp_path)
+    write_manifest(replace(manifest, files=hash_files(tmp_path)), tmp_path)
     with pytest.raises(NoModelError, match=r"TensorFlow .* cannot load the model"):
         load(tmp_path)
 

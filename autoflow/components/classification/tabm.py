@@ -50,9 +50,7 @@ class Tabm(NeuralClassifier):
         """Draws shape and training recipe; small tables get small networks and small batches."""
         small = profile.num_rows < 2000
         return cls(
-            learning_rate=hp.Float(
-                "learning_rate", 3e-4, 1e-2, sampling="log", default=2e-3 if few else 4e-3
-            ),
+            learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log", default=4e-3),
             weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
             batch_size=batch_size(hp, profile),
             label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),

@@ -1,0 +1,75 @@
+"""What is told about a model that was chosen: its figures on rows, doubts, what each column contributed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autoflow import metrics
+from autoflow.data.dataset import Dataset
+from autoflow.export.examples import spread
+from autoflow.pipeline.assembly import WeightedPipelines
+from autoflow.pipeline.contributions import mean_contributions
+from autoflow.search.evaluate import Experiment
+from autoflow.search.events import Observer, Warned
+
+_CONTRIBUTION_ROWS = 500
+
+
+def held_out_figures(
+    probabilities: np.ndarray, experiment: Experiment
+) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...]]:
+    """Returns figures on the held-out rows, of the class shares alone too, and doubts in plain words.
+
+    Args:
+        probabilities: of the model, `float32[m, C]`, in the order of the held-out rows.
+        experiment: the data.
+    """
+    shares = experiment.class_shares
+    rows = experiment.validation_rows
+    scores = {
+        "validation": _figures(probabilities, rows, experiment.dataset),
+        "class_shares": _figures(shares, rows, experiment.dataset),
+    }
+    if metrics.clearly_better(experiment.dataset.labels[rows], probabilities, shares):
+        return scores, ()
+    loss, loss_of_shares = (scores[name]["log_loss"] for name in ("validation", "class_shares"))
+    doubt = (
+        f"the columns given do not seem to tell anything about {experiment.dataset.schema.label!r}: on "
+        "held-out rows the model is not clearly better than one that always answers with the shares of the "
+        f"classes (log-loss {loss:.4f}, of the shares {loss_of_shares:.4f})"
+    )
+    return scores, (doubt,)
+
+
+def set_aside_figures(model: WeightedPipelines, experiment: Experiment) -> Mapping[str, Any]:
+    """Returns the scores of a model on the rows that no trial saw, with the standard error of the log-loss.
+
+    Args:
+        model: fitted without these rows.
+        experiment: the data.
+    """
+    dataset, rows = experiment.dataset, experiment.set_aside
+    probabilities = model.predict_probabilities(
+        {column.name: dataset.raw[column.name][rows] for column in dataset.schema.columns}
+    )
+    right = probabilities[np.arange(len(rows)), dataset.labels[rows]]
+    losses = -np.log(np.maximum(right, metrics.SMALLEST_PROBABILITY))
+    error = float(losses.std(ddof=1) / np.sqrt(len(rows)))
+    return {**_figures(probabilities, rows, dataset), "log_loss_standard_error": error}
+
+
+def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Observer) -> Mapping[str, float]:
+    """Returns the shares of the raw columns on some rows; nothing where no member can tell or one fails."""
+    try:
+        return mean_contributions(model, spread(dataset, _CONTRIBUTION_ROWS))
+    except Exception as error:  # figures for the report are not worth a model
+        observer(Warned(f"what each column contributed is not known: {type(error).__name__}: {error}"))
+        return {}
+
+
+def _figures(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:
+    scores = metrics.evaluate_probabilities(dataset.labels[rows], probabilities, dataset.schema.classes)
+    return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}

@@ -1,0 +1,115 @@
+"""Which single pipelines would answer faster than the exported model, and at what held-out score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from autoflow.export.examples import examples_of
+from autoflow.export.saved_model import Limits, export_model
+from autoflow.export.verify import Verifier
+from autoflow.finished import FinishedModel, FrontPoint
+from autoflow.manifest import ManifestDetails, next_version
+from autoflow.metrics import larger_is_better
+from autoflow.pipeline.assembly import WeightedPipelines
+from autoflow.search.evaluate import Experiment, load_pipelines
+from autoflow.search.events import Observer, Stage
+from autoflow.search.ledger import DamagedTrialError
+from autoflow.search.study import Study
+from autoflow.search.trial import TrialResult
+
+_MOST_MEASURED = 4
+_LEAST_SECONDS = 3.0
+"""An export takes this at least, for the decision whether there is time for another one."""
+_NOTHING_PUBLISHED = Limits(row_ms=0.0)
+
+
+def measured_front(
+    model: FinishedModel,
+    study: Study,
+    experiment: Experiment,
+    verifier: Verifier,
+    should_stop: Callable[[], bool],
+    observer: Observer,
+) -> tuple[FrontPoint, ...]:
+    """Returns the front of score against latency, the model itself first; it stops when the time is used up.
+
+    The best trial of each classifier is exported, timed in the clean process and thrown away.
+
+    Args:
+        model: that was published.
+        study: the ended search.
+        experiment: its data.
+        verifier: tries the exports.
+        should_stop: tells whether the user wants the end now.
+        observer: is told what happens.
+
+    Returns:
+        Points of which none has both a worse score and a slower row than another; the first is the model.
+    """
+    own = model.scores["validation"][study.metric]
+    points = [FrontPoint(str(model), own, model.verification.row_ms, model.num_bytes / 1e6)]
+    if not model.verification.ok:
+        return ()
+    took = _LEAST_SECONDS
+    for trial in _others(study, experiment, model):
+        if should_stop() or study.budget.remaining() < study.costs.ending_seconds + 1.5 * took:
+            break
+        if len(points) == 1:
+            observer(Stage("measuring how fast other models would answer"))
+        started = time.monotonic()
+        point = _measured(trial, study, experiment, verifier)
+        took = max(took, time.monotonic() - started)
+        points += [] if point is None else [point]
+    return _front(points, larger=larger_is_better(study.metric))
+
+
+def _others(study: Study, experiment: Experiment, model: FinishedModel) -> Iterator[TrialResult]:
+    """Yields the best trial of each classifier where it beats the shares of the classes."""
+    shares = model.scores["class_shares"]["log_loss"]
+    alone = model.members[0].trial.number if len(model.members) == 1 else None
+    kinds: set[type] = set()
+    for trial in study.ranking():
+        kind = type(trial.spec.classifier)
+        if kind in kinds or trial.log_loss >= shares:
+            continue
+        kinds.add(kind)
+        if trial.number != alone:
+            yield trial
+        if len(kinds) == _MOST_MEASURED:
+            return
+
+
+def _measured(
+    trial: TrialResult, study: Study, experiment: Experiment, verifier: Verifier
+) -> FrontPoint | None:
+    """Returns what a trial's pipeline costs to serve, or None where that cannot be told."""
+    folder = study.ledger.folder / "model"
+    try:
+        pipeline = load_pipelines(study.ledger.artifact(trial.number))[0]
+    except DamagedTrialError:
+        return None
+    export = export_model(
+        WeightedPipelines((pipeline,), (1.0,)),
+        folder,
+        version=next_version(folder),
+        details=ManifestDetails(),
+        examples=examples_of(experiment.dataset),
+        verifier=verifier,
+        verify_seconds=max(_LEAST_SECONDS, study.budget.remaining()),
+        limits=_NOTHING_PUBLISHED,
+    )
+    if export.verification is None or not export.verification.ok:
+        return None
+    return FrontPoint(str(trial.spec), trial.score, export.verification.row_ms, export.num_bytes / 1e6)
+
+
+def _front(points: list[FrontPoint], *, larger: bool) -> tuple[FrontPoint, ...]:
+    """Returns the first point and those that are faster than every one with a better score, best first."""
+    sign = -1.0 if larger else 1.0
+    first, front, fastest = points[0], [points[0]], points[0].row_ms
+    for point in sorted(points[1:], key=lambda point: sign * point.score):
+        if point.row_ms < fastest:
+            front.append(point)
+            fastest = point.row_ms
+    return (first, *front[1:])
