@@ -177,8 +177,9 @@ class Study:
 
     def _patience(self) -> float:
         """Returns how long running trials may overrun: without any model the first one is waited for."""
-        if self.best is None:  # a model a little late is worth more than none
-            return self._reserve() + _LATE_MODEL_SECONDS
+        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
+            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
+            return self._reserve() + late + _LATE_MODEL_SECONDS
         return _GRACE_SECONDS
 
     def _hand_out(self) -> None:

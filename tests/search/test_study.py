@@ -311,3 +311,12 @@ def test_non_finite_scores_never_rank(tmp_path):
     study.ledger.close()
     assert all(np.isfinite(result.score) for result in study.ranking())
     assert len(study.ranking()) == 4
+
+
+def test_workers_that_come_after_the_deadline_still_give_a_model(tmp_path):
+    pool = FakePool(scored)
+    study = study_in(tmp_path, pool, seconds=20.0)
+    study.budget = Budget(20.0, time.monotonic() - 36.0)
+    study.run()
+    assert study.best is not None
+    assert len(pool.started) == 1
