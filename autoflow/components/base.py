@@ -209,6 +209,17 @@ class Concatenation(Component):
                 every raw column in the inputs. A projection per raw column is possible with it.
         """
 
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """Returns about how many numbers its layer holds at once for a row.
+
+        Optional: where they are thousands, many rows are predicted in smaller parts, so that they fit into
+        memory.
+
+        Args:
+            widths: as the layer is made with.
+        """
+        return sum(int(width) for node in widths for width in node)
+
     def contributions(
         self, layer: keras.layers.Layer, features: Sequence[np.ndarray], widths: Sequence[Sequence[int]]
     ) -> np.ndarray | None:
@@ -361,10 +372,7 @@ class NeuralClassifier(Classifier):
         """
 
     def numbers_a_row(self, num_classes: int) -> int:
-        """Returns about how many numbers the body holds at once for a row that it predicts.
-
-        Optional: where they are thousands, many rows are predicted in smaller parts, so that they fit into
-        memory.
+        """As `Concatenation.numbers_a_row`, of the body.
 
         Args:
             num_classes: number of logits.

@@ -22,7 +22,7 @@ _PREDICT_ROWS = {"float32": 8192, "int32": 8192, "uint8": 256}
 _PREDICT_TOKENS = 16_384
 """Integers of one call at most: a recurrent network holds thousands of numbers for each token of a text."""
 _PREDICT_NUMBERS = 2**25
-"""Numbers that a body may hold at once: 128 MiB."""
+"""Numbers that merge and body may hold at once: 128 MiB."""
 
 _FUSED = "autoflow_fused"
 """Name of the layer whose output is the fused features."""
@@ -75,7 +75,7 @@ class FittedNetwork:
 
     def predict_probabilities(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
         """Returns `float32[n, num_classes]` for one prepared array a node."""
-        held = self.classifier.numbers_a_row(self.num_classes)
+        held = numbers_a_row(self.extractors, self.concatenation, self.classifier, self.num_classes)
         return _softmax(network_logits(self.build(), blocks, held))
 
     def graph(self, blocks: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -210,12 +210,23 @@ def _network(
     return _Network(keras.Model(inputs, body(fused)), features, merge)
 
 
+def numbers_a_row(
+    extractors: Sequence[FittedExtractor],
+    concatenation: Concatenation,
+    classifier: NeuralClassifier,
+    num_classes: int,
+) -> int:
+    """Returns about how many numbers merge and body of a network hold at once for a row."""
+    widths = [extractor.layer_widths for extractor in extractors]
+    return concatenation.numbers_a_row(widths) + classifier.numbers_a_row(num_classes)
+
+
 def in_parts(blocks: Sequence[Any], numbers_a_row: int) -> Iterator[list[Any]]:
     """Yields the blocks, arrays or tensors, some rows at a time, so that activations fit into memory.
 
     Args:
         blocks: one a node, of one length.
-        numbers_a_row: what the body holds, see `NeuralClassifier.numbers_a_row`.
+        numbers_a_row: what the network holds, see the function of this name.
     """
     size = min(_PREDICT_ROWS[block.dtype.name] for block in blocks)
     tokens = sum(int(block.shape[1]) for block in blocks if block.dtype.name == "int32")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow.components.base import Concatenation, FittedExtractor, NeuralClassifier
-from autoflow.pipeline.network import LoadedModel, in_parts, network_model
+from autoflow.pipeline.network import LoadedModel, in_parts, network_model, numbers_a_row
 
 if TYPE_CHECKING:
     import keras
@@ -109,7 +109,12 @@ class CompiledNetwork:
         self._first_values = [variable.numpy() for variable in model.variables]
         self._optimizer = _AdamW(model, architecture.classifier.weight_decay)
         smoothing = architecture.classifier.label_smoothing
-        self._held = architecture.classifier.numbers_a_row(architecture.num_classes)
+        self._held = numbers_a_row(
+            architecture.extractors,
+            architecture.concatenation,
+            architecture.classifier,
+            architecture.num_classes,
+        )
         widths = [int(shape[-1]) for shape in (variable.shape for variable in model.inputs)]
         blocks = [
             tf.TensorSpec([None, width], dtype)

@@ -7,6 +7,7 @@ import pytest
 
 from autoflow.components.base import FitContext
 from autoflow.components.classification.tabm import Tabm
+from autoflow.components.concatenation.attention import Attention
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.standardized import Standardized
 from autoflow.pipeline import network as network_module
@@ -58,10 +59,15 @@ def test_it_answers_the_mean_of_probabilities_of_members_that_differ(trained):
 def test_rows_are_predicted_in_parts_where_members_and_classes_are_many(trained, monkeypatch):
     asked = _rows(300, 5).blocks
     expected = trained.predict_probabilities(asked)
-    monkeypatch.setattr(network_module, "_PREDICT_NUMBERS", 50 * MEMBERS.numbers_a_row(2))
-    parts = [len(part[0]) for part in network_module.in_parts(asked, MEMBERS.numbers_a_row(2))]
-    assert parts == [50] * 6
+    held = network_module.numbers_a_row(trained.extractors, PlainConcat(), MEMBERS, 2)
+    assert held >= 4 * 16
+    monkeypatch.setattr(network_module, "_PREDICT_NUMBERS", 50 * held)
+    assert [len(part[0]) for part in network_module.in_parts(asked, held)] == [50] * 6
     np.testing.assert_allclose(trained.predict_probabilities(asked), expected, atol=1e-6)
+
+
+def test_attention_over_many_columns_holds_more_than_their_features():
+    assert Attention().numbers_a_row([(1,) * 100]) > 50 * PlainConcat().numbers_a_row([(1,) * 100])
 
 
 def test_wide_features_are_projected_once_for_all_members():

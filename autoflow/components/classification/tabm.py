@@ -35,14 +35,14 @@ class Tabm(NeuralClassifier):
         num_members: perceptrons, 2 to 64.
         num_layers: hidden layers, 1 to 4.
         num_units: units of each, 16 to 512.
-        activation: `"relu"`, `"silu"` or `"gelu"`.
+        activation: `"silu"`, `"relu"` or `"gelu"`.
         dropout: share of hidden units dropped in training, 0 to 0.6.
     """
 
-    num_members: int = 16
+    num_members: int = 8
     num_layers: int = 2
     num_units: int = 128
-    activation: str = "relu"
+    activation: str = "silu"
     dropout: float = 0.1
 
     @classmethod
@@ -50,14 +50,14 @@ class Tabm(NeuralClassifier):
         """Draws shape and training recipe; small tables get small networks and small batches."""
         small = profile.num_rows < 2000
         return cls(
-            learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log", default=2e-3),
+            learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log", default=4e-3),
             weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
             batch_size=batch_size(hp, profile),
             label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),
             num_members=hp.Choice("num_members", [8, 16, 32], default=cls.num_members),
             num_layers=hp.Int("num_layers", 1, 3, default=cls.num_layers),
             num_units=hp.Int("num_units", 32, 256, sampling="log", default=64 if small else cls.num_units),
-            activation=hp.Choice("activation", ["relu", "silu", "gelu"], default=cls.activation),
+            activation=hp.Choice("activation", ["silu", "relu", "gelu"], default=cls.activation),
             dropout=hp.Float("dropout", 0.0, 0.5, default=0.25 if small else cls.dropout),
         )
 

@@ -73,6 +73,11 @@ class Attention(Concatenation):
         pooled = tokens[:, 0] if self.pooling == "class" else keras.ops.mean(tokens, axis=1)
         return keras.Model(inputs, keras.layers.LayerNormalization()(pooled))
 
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """Each head compares every token with every other; beside that, tokens widen to three vectors."""
+        tokens = len(flat(widths)) + 1
+        return self.heads * tokens * (2 * tokens + 6 * self.head_width)
+
     def _attend(self, tokens: keras.KerasTensor, *, normalise_first: bool) -> keras.KerasTensor:
         import keras
 
