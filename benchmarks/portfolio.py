@@ -6,7 +6,8 @@
 Each recipe of `portfolio.json` is fitted on part of the training rows of each set and predicts the rest, once
 for each number of rows; test files are not read. For every shape of data the order is greedy: next comes the
 recipe that lowers the held-out log-loss of the mean of those before it most, for each second that it takes,
-over all sets of that shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`.
+over all sets of that shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`; those of
+shapes that were not measured stay.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ def main() -> None:
     orders = {shape: order(sets) for shape, sets in sorted(shapes.items())}
     print(json.dumps(orders, indent=2))
     if arguments.write:
-        ORDER_FILE.write_text(json.dumps(orders, indent=2) + "\n", encoding="utf-8")
+        known = json.loads(ORDER_FILE.read_text(encoding="utf-8"))
+        ORDER_FILE.write_text(json.dumps(known | orders, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
