@@ -15,6 +15,8 @@ from autoflow import metrics
 
 _ROUNDS = 30
 _LEAST_GAIN = 1e-4
+_LEAST_SHARE = 0.02
+"""A member with less changes hardly an answer, and costs as much to serve as the others."""
 _TURNS = 5
 _MANY_ROWS = 5000
 _JUDGED_CELLS = 150_000
@@ -127,7 +129,8 @@ def _chosen_on_halves(rows: _Rows, max_members: int, seed: int) -> tuple[dict[in
             alone, mean = judge.losses(np.stack([judged[single], together]))
             gain += alone - mean
             shares.update(weights)
-    best = shares.most_common(max_members)
+    least = _LEAST_SHARE * sum(shares.values())
+    best = [(position, share) for position, share in shares.most_common(max_members) if share >= least]
     total = sum(share for _, share in best)
     return {position: share / total for position, share in best}, gain
 

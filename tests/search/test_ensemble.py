@@ -102,3 +102,11 @@ def test_log_loss_stands_in_where_other_metrics_would_take_minutes():
     for metric in ("accuracy", "roc_auc", "log_loss"):
         assert affordable_metric(metric, 5000, 26) == metric
         assert affordable_metric(metric, 4000, 1000) == "log_loss"
+
+
+def test_a_member_that_hardly_counts_is_left_out():
+    for seed in range(6):
+        pool, labels = candidates(seed, [2.0, 1.6, 1.2, 1.0, 0.8])
+        selection = select(pool, labels, metric="log_loss", max_members=5)
+        assert min(selection.weights.values()) >= 0.02
+        assert sum(selection.weights.values()) == pytest.approx(1)
