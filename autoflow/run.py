@@ -23,7 +23,7 @@ from autoflow.report.leaderboard import LeaderboardRow, leaderboard
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import DataReady, Notice, Observer, Resumed
 from autoflow.search.ledger import Ledger
-from autoflow.search.ray_cluster import sweep
+from autoflow.search.leftovers import clear
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.session import Session, resumed
 from autoflow.settings import RunSettings, check_settings
@@ -99,7 +99,8 @@ def execute(
         plan = _plan(dataset, settings, ledger)
         observer(DataReady(dataset, notes, warnings, plan.description))
         experiment = Experiment(dataset, plan.folds, settings.metric, settings.seed, plan.set_aside)
-        sweep(ledger.setting("processes") or [], ledger.setting("cache") or "")
+        if ledger.setting("session"):  # its watcher may have been killed, too
+            clear(ledger.setting("session"))
         results = [entry.result for entry in ledger.entries()]
         earlier = remembered(ledger, results)
         if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):

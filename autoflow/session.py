@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ import psutil
 from autoflow.budget import Budget
 from autoflow.data.schema import DataProfile
 from autoflow.durable import write_durably
-from autoflow.errors import NoModelError, RunInterrupted
+from autoflow.errors import MachineError, NoModelError, RunInterrupted
 from autoflow.export.verify import Verifier
 from autoflow.finish import Finisher
 from autoflow.finished import FinishedModel, remember
@@ -24,6 +24,7 @@ from autoflow.search.events import Notice, Observer, Stage, Warned
 from autoflow.search.fidelity import rungs_of
 from autoflow.search.interrupt import Interruption, graceful_interruption
 from autoflow.search.ledger import Ledger
+from autoflow.search.leftovers import Watcher, scratch_folder
 from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray
@@ -48,6 +49,8 @@ _LEAST_SEARCH_SECONDS = 10.0
 _EXPORT_SECONDS, _FURTHER_EXPORTS = 2.5, 3
 """Limits are measured on the exported graph, and the first one may be too slow or too large."""
 _WORKER_BYTES = 1.5e9
+_USABLE_SHARE = 0.85
+"""Of the memory that is free when the search starts."""
 
 
 @dataclass(frozen=True)
@@ -199,23 +202,39 @@ def _workers(session: Session, interruption: Interruption) -> Iterator[RayPool]:
     cores = available_cores()
     num_workers = settings.workers or (_affordable_workers(cores) if here else 1)
     num_threads = max(1, cores // num_workers) if here else 1
-    cache_name = f"{session.experiment.dataset.fingerprint[:12]}-{os.getpid()}"
+    name = secrets.token_hex(4)
     with contextlib.ExitStack() as stack:
         stack.callback(importing.join)
-        cluster = start_ray(num_workers * num_threads, settings.ray_address)
+        ledger.remember("session", name)
+        stack.callback(_watcher(name).close)
+        cluster = start_ray(num_workers * num_threads, settings.ray_address, name)
         stack.callback(stop_ray, cluster)
         interruption.listen()  # Ray installs a handler of its own
-        ledger.remember("processes", cluster.processes)
-        ledger.remember("cache", cache_name)
-        if not here and settings.workers is None:
+        worker_bytes = float("inf")
+        if here:
+            available = psutil.virtual_memory().available
+            worker_bytes = max(_WORKER_BYTES, _USABLE_SHARE * available / num_workers)
+        elif settings.workers is None:
             num_workers = cluster.cores
-        pool = RayPool(num_workers, num_threads, settings.component_files, cache_name)
+        pool = RayPool(num_workers, num_threads, settings.component_files, name, worker_bytes)
         stack.callback(pool.close)
         pool.begin(session.experiment)
         importing.join()
         yield pool
-    # only after all of it has ended: until then a killed run must find what to sweep
-    ledger.remember("processes", [])
+    # only after all of it has ended: until then a killed run must find what to clear
+    ledger.remember("session", "")
+
+
+def _watcher(name: str) -> Watcher:
+    folder = scratch_folder(name)
+    try:
+        folder.mkdir(mode=0o700)
+        return Watcher(name)
+    except OSError as error:
+        raise MachineError(
+            f"{folder} for temporary files cannot be used: {error.strerror or error}; make room, or name "
+            "another place in the variable TMPDIR"
+        ) from error
 
 
 def _affordable_workers(cores: int) -> int:

@@ -11,9 +11,7 @@ import functools
 import logging
 import os
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from autoflow.errors import MachineError
+from autoflow.search.leftovers import MARK, scratch_folder
 
 _REACH_SECONDS = 5.0
 
@@ -32,17 +31,16 @@ class Cluster:
     Args:
         started_here: whether closing should stop it.
         cores: that the whole cluster has.
-        processes: process ids and creation times of what was started here.
     """
 
     started_here: bool
     cores: int
-    processes: tuple[tuple[int, float], ...] = ()
 
 
-def start_ray(num_cpus: int, address: str | None) -> Cluster:
+def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
     """Starts Ray on this machine, or joins the cluster at `address`, or uses the one already joined.
 
+    What is started here carries the name of the session and has its files in the session's scratch folder.
     Must be called on a thread that outlives the cluster: Ray's processes end with the thread that started
     them.
 
@@ -53,14 +51,13 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is not None:
         _check_reachable(address)
-    before = set(psutil.Process().children(recursive=True))
-    with _sheltered() if address is None else contextlib.nullcontext():
+    with _sheltered(session) if address is None else contextlib.nullcontext():
         import ray
 
         started = not ray.is_initialized()
         try:
             if started:
-                _initialise(num_cpus, address)
+                _initialise(num_cpus, address, session)
         except Exception as error:
             place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
             raise MachineError(f"{place}: {last_line(error)}") from error
@@ -71,11 +68,10 @@ def start_ray(num_cpus: int, address: str | None) -> Cluster:
         raise MachineError(
             f"the cluster has {cores} cores, but {num_cpus} are asked for; ask for fewer with --workers"
         )
-    after = set(psutil.Process().children(recursive=True)) - before
-    return Cluster(started, cores, tuple((process.pid, process.create_time()) for process in after))
+    return Cluster(started, cores)
 
 
-def _initialise(num_cpus: int, address: str | None) -> None:
+def _initialise(num_cpus: int, address: str | None, session: str) -> None:
     import ray
 
     with _quiet_output():
@@ -90,6 +86,8 @@ def _initialise(num_cpus: int, address: str | None) -> None:
             log_to_driver=False,
             object_store_memory=_object_store_bytes(),
             _node_ip_address="127.0.0.1",
+            # Ray opens its folder to everybody, so it lies in one that is private
+            _temp_dir=str(scratch_folder(session) / "ray"),
         )
 
 
@@ -114,22 +112,6 @@ def stop_ray(cluster: Cluster) -> None:
         ray.shutdown()
 
 
-def sweep(processes: list[list[float]], cache_name: str) -> None:
-    """Ends what a killed driver left behind on this machine.
-
-    Args:
-        processes: process ids and creation times of its Ray.
-        cache_name: of its prepared features; empty for none.
-    """
-    if processes and cache_name and Path(cache_name).name == cache_name:  # a file may be anybody's
-        shutil.rmtree(cache_folder(cache_name), ignore_errors=True)
-    for pid, created in processes:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(int(pid))
-            if abs(process.create_time() - created) < 1:
-                process.kill()
-
-
 def available_cores() -> int:
     """Returns the cores that this process may use: affinity and the container's quota, not the machine's."""
     cores = len(os.sched_getaffinity(0))
@@ -139,13 +121,8 @@ def available_cores() -> int:
     return cores
 
 
-def cache_folder(name: str) -> Path:
-    """Returns this machine's folder for the prepared features of a run."""
-    return Path(tempfile.gettempdir()) / f"autoflow-{os.getuid()}-{name}"
-
-
 @contextlib.contextmanager
-def _sheltered() -> Iterator[None]:
+def _sheltered(session: str) -> Iterator[None]:
     """Sets what Ray reads when it is imported and started; a cluster joined later must not see it."""
     wanted = {
         # otherwise Ray takes the loopback address for a mistake and puts the network's in its place
@@ -154,12 +131,17 @@ def _sheltered() -> Iterator[None]:
         "RAY_AUTH_TOKEN": _token(),
     }
     wanted = {name: value for name, value in wanted.items() if name not in os.environ}
+    wanted |= {MARK: session, "TMPDIR": str(scratch_folder(session))}
+    before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for name in wanted:
-            os.environ.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @functools.cache

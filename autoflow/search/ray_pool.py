@@ -6,18 +6,21 @@ replaced. Retries are decided by the study, never by Ray.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from autoflow.components.discovery import ComponentFile, discover
 from autoflow.errors import MachineError
 from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Evaluator, Experiment
-from autoflow.search.ray_cluster import cache_folder, last_line
+from autoflow.search.leftovers import scratch_folder
+from autoflow.search.ray_cluster import last_line
 from autoflow.search.trial import Outcome, Refits, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
@@ -32,11 +35,12 @@ class RayWorker:
     Args:
         component_files: the user's own components.
         num_threads: threads that a fit may use.
-        cache_name: names the folder of prepared features, which the workers of a machine share.
+        session: names the folder of prepared features, which the workers of a machine share.
     """
 
-    def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, cache_name: str) -> None:
+    def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, session: str) -> None:
         set_thread_environment(num_threads)
+        _say_nothing()
         discover(component_files)
         # the first trials need these; their import overlaps with that of TensorFlow in the driver
         import lightgbm  # noqa: F401
@@ -44,7 +48,7 @@ class RayWorker:
         import sklearn.linear_model  # noqa: F401
 
         self._num_threads = num_threads
-        self._cache_folder = cache_folder(cache_name)
+        self._cache_folder = scratch_folder(session) / "prepared"
         self._evaluator: Evaluator | None = None
 
     def begin(self, experiment: Experiment) -> int:
@@ -55,9 +59,15 @@ class RayWorker:
         return os.getpid()
 
     def evaluate(self, job: TrialJob) -> TrialResult:
-        """Runs one trial."""
+        """Runs one trial, and ends the processes that it left behind."""
         assert self._evaluator is not None
-        return self._evaluator.evaluate(job)
+        before = set(psutil.Process().children(recursive=True))
+        try:
+            return self._evaluator.evaluate(job)
+        finally:
+            for process in set(psutil.Process().children(recursive=True)) - before:
+                with contextlib.suppress(psutil.Error):  # it went by itself
+                    process.kill()
 
     def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
         """Fits a pipeline on all rows."""
@@ -76,6 +86,7 @@ class Refit:
 @dataclass(eq=False)
 class _Slot:
     actor: Any = None
+    process: Any = None
     job: TrialJob | None = None
     reference: Any = None
     kill_at: float = float("inf")
@@ -90,13 +101,15 @@ class RayPool:
         num_workers: trials that run side by side.
         num_threads: threads of each.
         component_files: the user's own components.
-        cache_name: see `RayWorker`.
+        session: see `RayWorker`.
+        worker_bytes: memory that one worker may hold; where workers are on other machines, Ray alone watches.
     """
 
     num_workers: int
     num_threads: int
     component_files: tuple[ComponentFile, ...]
-    cache_name: str
+    session: str
+    worker_bytes: float = float("inf")
     _slots: list[_Slot] = field(default_factory=list, init=False)
     _experiment: Any = field(default=None, init=False)
 
@@ -112,9 +125,10 @@ class RayPool:
         import ray
 
         self._experiment = ray.put(experiment)
-        ready = [slot.actor.begin.remote(self._experiment) for slot in self._slots]
+        for slot in self._slots:
+            slot.process = slot.actor.begin.remote(self._experiment)
         try:
-            ray.get(ready, timeout=_BEGIN_SECONDS)
+            ray.get([slot.process for slot in self._slots], timeout=_BEGIN_SECONDS)
         except (ray.exceptions.RayError, TimeoutError) as error:
             raise MachineError(f"the workers do not start: {last_line(error)}") from error
 
@@ -152,7 +166,22 @@ class RayPool:
                 results.append(
                     self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
                 )
+            elif slot.job is not None and self._held_bytes(slot) > self.worker_bytes:
+                text = f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
+                results.append(self._lose(slot, Outcome.FAILED, text))
         return results
+
+    def _held_bytes(self, slot: _Slot) -> int:
+        """Returns the memory that a worker holds and shares with nobody; 0 where it is not known."""
+        import ray
+
+        if self.worker_bytes == float("inf") or not ray.wait([slot.process], timeout=0)[0]:
+            return 0
+        try:
+            memory = psutil.Process(ray.get(slot.process)).memory_info()
+        except (psutil.Error, ray.exceptions.RayError):  # it is gone, which `_collect` will say
+            return 0
+        return int(memory.rss - memory.shared)
 
     def abandon(self) -> None:
         """Stops all trials in progress; their workers are replaced."""
@@ -204,10 +233,9 @@ class RayPool:
         return Refits(fitted, failed)
 
     def close(self) -> None:
-        """Ends the workers and deletes the prepared features of this machine."""
+        """Ends the workers."""
         for slot in self._slots:
             self._end(slot)
-        shutil.rmtree(cache_folder(self.cache_name), ignore_errors=True)
 
     def _collect(self, slot: _Slot) -> TrialResult:
         import ray
@@ -238,14 +266,22 @@ class RayPool:
     def _actor(self, slot: _Slot) -> Any:
         if slot.actor is None:
             slot.actor = self._new_actor()
-            slot.actor.begin.remote(self._experiment)
+            slot.process = slot.actor.begin.remote(self._experiment)
         return slot.actor
 
     def _new_actor(self) -> Any:
         import ray
 
         actor = ray.remote(RayWorker).options(num_cpus=self.num_threads, max_restarts=0, max_task_retries=0)
-        return actor.remote(self.component_files, self.num_threads, self.cache_name)
+        return actor.remote(self.component_files, self.num_threads, self.session)
+
+
+def _say_nothing() -> None:
+    """Drops what trials print: Ray would keep a gigabyte of it in files that nobody reads."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(sink, stream)
+    os.close(sink)
 
 
 def set_thread_environment(num_threads: int) -> None:

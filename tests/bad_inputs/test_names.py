@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import pytest
 
 from autoflow.manifest import changed_files
-from autoflow.search import ray_cluster
+from autoflow.search import leftovers
 from autoflow.settings import default_output
 
 TABLES = (
@@ -42,18 +40,13 @@ def test_a_manifest_vouches_for_files_of_its_own_folder_only(tmp_path, name):
     assert changed_files(folder, {"variables/own": digest}) == []
 
 
-_LONG_GONE = [[float(os.getpid()), 0.0]]
-"""A process of another time, whose number is another one's by now."""
-
-
 @pytest.mark.parametrize("name", ["/../precious", "x/../precious", "x/../../precious"])
-def test_what_a_killed_run_left_is_swept_in_its_own_folder_only(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
-    for folder in (tmp_path / "precious", tmp_path / "tmp" / "precious", ray_cluster.cache_folder("x")):
+def test_what_a_killed_run_left_is_cleared_in_its_own_folder_only(tmp_path, monkeypatch, name):
+    folders = {"x": tmp_path / "tmp" / "x", name: tmp_path / "precious"}
+    monkeypatch.setattr(leftovers, "scratch_folder", folders.__getitem__)
+    for folder in folders.values():
         folder.mkdir(parents=True)
-    ray_cluster.cache_folder("").mkdir()
-    ray_cluster.sweep(_LONG_GONE, name)
+    leftovers.clear(name)
     assert (tmp_path / "precious").is_dir()
-    assert (tmp_path / "tmp" / "precious").is_dir()
-    ray_cluster.sweep(_LONG_GONE, "x")
-    assert not Path(ray_cluster.cache_folder("x")).exists()
+    leftovers.clear("x")
+    assert not (tmp_path / "tmp" / "x").exists()

@@ -1,5 +1,6 @@
 """Kills, Ctrl-C and repeated commands: nothing finished is lost or repeated."""
 
+import json
 import os
 import signal
 import sqlite3
@@ -11,6 +12,8 @@ import pandas as pd
 import psutil
 import pytest
 from commands import PENGUINS, assert_plain, autoflow, command, environment
+
+from autoflow.search.leftovers import marked, scratch_folder
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +59,18 @@ def ledger_rows(folder):
         return dict(database.execute("SELECT number, spec FROM trials").fetchall())
 
 
-def processes_of(folder):
+def session_of(folder):
     with sqlite3.connect(folder / "ledger.sqlite") as database:
-        row = database.execute("SELECT value FROM settings WHERE key = 'processes'").fetchone()
-    import json
+        row = database.execute("SELECT value FROM settings WHERE key = 'session'").fetchone()
+    return json.loads(row[0])
 
-    return [int(pid) for pid, _ in json.loads(row[0])]
+
+def left_of(session):
+    """Returns processes and temporary files of a session, after the ten seconds that it may take."""
+    end = time.monotonic() + 10
+    while (marked(session) or scratch_folder(session).exists()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return marked(session), list(scratch_folder(session).parent.glob(scratch_folder(session).name))
 
 
 def addresses_listened_on(pid):
@@ -80,13 +89,16 @@ def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     process = start(table, folder, "--max-trials", 7)
     shown = read_trials(process, 3)
     listening = addresses_listened_on(process.pid)
+    session = session_of(folder)
+    assert len(marked(session)) > 3
+    assert scratch_folder(session).stat().st_mode & 0o077 == 0
     process.kill()
     process.wait()
     process.stdout.close()
+    assert left_of(session) == ([], [])
     assert listening
     assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in listening)
     before = ledger_rows(folder)
-    left_behind = processes_of(folder)
     assert len(before) >= len(shown)
 
     done = autoflow("fit", table, "--label", "kind", "--output", folder, "--max-trials", 7)
@@ -96,16 +108,16 @@ def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     assert {number: after[number] for number in before} == before
     assert len(set(after.values())) == len(after)
     assert (folder / "model/1/saved_model.pb").exists()
-    assert not [
-        pid for pid in left_behind if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"
-    ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_path, number, code):
     folder = tmp_path / "run"
     process = start(table, folder, "--time-budget", "5m")
     read_trials(process, 3)
+    session = session_of(folder)
     started = time.monotonic()
     if number == signal.SIGINT:  # a terminal sends it to the whole group, `kill` to one process
         os.killpg(process.pid, number)
@@ -118,8 +130,9 @@ def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_
     assert "Traceback" not in text
     assert (folder / "model/1/saved_model.pb").exists()
     process.stdout.close()
-    session = [p for p in psutil.process_iter() if os.getsid(p.pid) == process.pid and p.status() != "zombie"]
-    assert session == []
+    left = [p for p in psutil.process_iter() if os.getsid(p.pid) == process.pid and p.status() != "zombie"]
+    assert left == []
+    assert left_of(session) == ([], [])
 
 
 def test_two_runs_never_share_a_folder(table, tmp_path):
