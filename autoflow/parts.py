@@ -27,8 +27,8 @@ Cast ConcatV2 ConcatenateDataset Const Conv2D Cos Cumsum DatasetToSingleElement 
 DecodePaddedRaw DecodePng DecodeRaw DenseBincount DepthwiseConv2dNative Einsum EnsureShape Equal Erfc Exp
 ExpandDims ExtractJpegShape Fill FlatMapDataset Floor FloorDiv FloorMod GatherNd GatherV2 Greater
 GreaterEqual HashTableV2 Identity IdentityN If IgnoreErrorsDataset IsFinite IsNan Less LessEqual Log
-LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LookupTableImportV2 LowerBound MapDataset MatMul Max
-MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
+LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LookupTableImportV2 LowerBound MapDataset
+MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
 ParseExampleV2 PartitionedCall Placeholder Pow Prod RaggedGather RaggedTensorToTensor Range RealDiv Relu
 Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate SegmentSum Select SelectV2 Shape Sigmoid Sin Size
 Softmax SparseSegmentMeanWithNumSegments SparseSegmentSumWithNumSegments SparseTensorDenseMatMul Split
