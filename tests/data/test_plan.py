@@ -59,7 +59,9 @@ def test_groups_are_set_aside_whole_or_not_at_all(groups, some):
     ("num_rows", "seconds", "texts", "num_folds"),
     [
         (2_999, 60, None, 5),
-        (3_000, 60, None, 1),
+        (3_000, 59, None, 1),
+        (3_999, 60, None, 5),
+        (4_000, 60, None, 1),
         (3_000, 300, None, 5),
         (5_999, 300, "short", 5),
         (5_999, 300, "long " * 200, 1),
