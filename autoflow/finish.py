@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,6 +90,7 @@ class Finisher:
                 model = replace(model, temperature=temperature)
                 scores, doubts = self._judged(members, held_out, temperature)
                 shares = told_contributions(model, self.experiment.dataset, self.observer)
+                started = time.monotonic()
                 export = self._export(model, members, scores, shares, refitted=refitted)
             except (DamagedTrialError, NotFittedError) as error:
                 trouble = str(error)
@@ -111,6 +113,7 @@ class Finisher:
                         export.num_bytes,
                         shares,
                         doubts,
+                        export_seconds=time.monotonic() - started,
                     )
                 trouble = export.refusal or trouble
             numbers = ", ".join(str(member.trial.number) for member in members)

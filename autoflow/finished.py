@@ -48,6 +48,7 @@ class FinishedModel:
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.
         doubts: what deserves a look in the model, in plain words.
+        export_seconds: that writing and verifying it took; 0 for a model of an earlier session.
         front: score against latency, this model first; empty where there was no time to measure others.
     """
 
@@ -59,6 +60,7 @@ class FinishedModel:
     num_bytes: int
     contributions: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    export_seconds: float = 0.0
     front: tuple[FrontPoint, ...] = ()
 
     def averages(self, members: Sequence[Member], *, refitted: bool) -> bool:
@@ -129,5 +131,5 @@ def remembered(ledger: Ledger, results: list[TrialResult]) -> FinishedModel | No
         noted["num_bytes"],
         noted.get("contributions", {}),
         tuple(noted.get("doubts", ())),
-        tuple(FrontPoint(**point) for point in noted.get("front", ())),
+        front=tuple(FrontPoint(**point) for point in noted.get("front", ())),
     )
