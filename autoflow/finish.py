@@ -204,7 +204,9 @@ class Finisher:
         """
         if len(self.experiment.folds) == 1 or not _is_network(member):
             return False
-        if self.experiment.dataset.moments is not None:  # the models of early rows never saw the latest
+        dataset = self.experiment.dataset
+        # models of early rows never saw the latest; a tower of convolutions for each fold is slow to serve
+        if dataset.moments is not None or dataset.has_pictures:
             return False
         heaviest = [each for each in members if _is_network(each)][:MAX_NETWORKS_AS_FOLDS]
         seconds = self.study.costs.export_seconds([each.trial for each in members])

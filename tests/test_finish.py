@@ -231,12 +231,14 @@ def test_the_heaviest_networks_of_few_rows_are_exported_as_their_folds(weights, 
         )
         for number, weight in enumerate(weights)
     ]
-    for folds, moments, expected in (
-        ((1, 2), None, as_folds),
-        ((1,), None, ()),
-        ((1, 2), np.arange(100.0), ()),
+    for folds, moments, pictures, expected in (
+        ((1, 2), None, False, as_folds),
+        ((1,), None, False, ()),
+        ((1, 2), np.arange(100.0), False, ()),
+        ((1, 2), None, True, ()),
     ):
-        experiment = SimpleNamespace(folds=folds, dataset=SimpleNamespace(moments=moments))
+        dataset = SimpleNamespace(moments=moments, has_pictures=pictures)
+        experiment = SimpleNamespace(folds=folds, dataset=dataset)
         judge = replace(finisher, experiment=experiment)
         assert tuple(m.trial.number for m in members if judge._better_as_folds(m, tuple(members))) == expected
 

@@ -73,6 +73,11 @@ class Dataset:
         """Number of rows."""
         return len(self.labels)
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a column holds pictures."""
+        return any(column.kind is ColumnKind.IMAGE for column in self.schema.columns)
+
     def rows(self, indices: np.ndarray) -> Dataset:
         """Returns the rows with these numbers, in this order."""
         return replace(

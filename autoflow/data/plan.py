@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoflow.data.dataset import Dataset
-from autoflow.data.schema import ColumnKind
 from autoflow.data.split import (
     Fold,
     describe_folds,
@@ -114,7 +113,7 @@ class _Rows:
 
 
 def _cross_validation_below(dataset: Dataset, seconds: float) -> int:
-    if any(column.kind is ColumnKind.IMAGE for column in dataset.schema.columns):
+    if dataset.has_pictures:
         return _WITH_PICTURES_BELOW
     for least_seconds, below, most_bytes in _WITH_TIME:
         if seconds >= least_seconds and dataset.num_rows < below and _num_bytes(dataset) <= most_bytes:
