@@ -13,8 +13,7 @@ from autoflow.manifest import ManifestDetails, next_version
 from autoflow.metrics import larger_is_better
 from autoflow.pipeline.assembly import WeightedPipelines
 from autoflow.search.evaluate import Experiment, load_pipelines
-from autoflow.search.events import Observer, Stage
-from autoflow.search.ledger import DamagedTrialError
+from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.study import Study
 from autoflow.search.trial import TrialResult
 
@@ -58,9 +57,13 @@ def measured_front(
         if len(points) == 1:
             observer(Stage("measuring how fast other models would answer"))
         started = time.monotonic()
-        point = _measured(trial, study, experiment, verifier)
+        try:
+            point = _measured(trial, study, experiment, verifier)
+            points += [] if point is None else [point]
+        except Exception as error:  # a figure for the report must not cost the model that is published
+            text = f"{type(error).__name__}: {error}"
+            observer(Warned(f"how fast trial {trial.number} would answer is not known: {text}"))
         took = max(took, time.monotonic() - started)
-        points += [] if point is None else [point]
     return _front(points, larger=larger_is_better(study.metric))
 
 
@@ -85,10 +88,7 @@ def _measured(
 ) -> FrontPoint | None:
     """Returns what a trial's pipeline costs to serve, or None where that cannot be told."""
     folder = study.ledger.folder / "model"
-    try:
-        pipeline = load_pipelines(study.ledger.artifact(trial.number))[0]
-    except DamagedTrialError:
-        return None
+    pipeline = load_pipelines(study.ledger.artifact(trial.number))[0]
     export = export_model(
         WeightedPipelines((pipeline,), (1.0,)),
         folder,

@@ -16,6 +16,7 @@ from autoflow.export.saved_model import Export
 from autoflow.export.verify import Outcome as Verified
 from autoflow.export.verify import VerificationResult
 from autoflow.finished import FinishedModel, FrontPoint
+from autoflow.search.events import Warned
 from autoflow.search.members import Member
 from autoflow.search.trial import Outcome, TrialResult
 
@@ -30,10 +31,12 @@ def _trial(number, classifier, loss):
 @pytest.fixture
 def measured(monkeypatch):
     """Measures a front where trial numbers decide latencies, and tells which were exported."""
-    exported = []
+    exported, broken, events = [], [], []
 
     def export(model, folder, *, limits, **_):
         assert limits.row_ms == 0
+        if broken:
+            raise RuntimeError("no disk")
         (number,) = model.members
         exported.append(number)
         return Export(None, VerificationResult(Verified.PASSED, row_ms=COSTS[number]), 2_000_000, "measured")
@@ -41,7 +44,8 @@ def measured(monkeypatch):
     monkeypatch.setattr(front, "export_model", export)
     monkeypatch.setattr(front, "load_pipelines", lambda number: [number])
 
-    def run(tmp_path, remaining=60.0, stop=False, members=2):
+    def run(tmp_path, remaining=60.0, stop=False, members=2, fails=False):
+        broken.extend([True] * fails)
         trials = [
             _trial(0, BoostedTrees(), 0.3),
             _trial(1, ExtraTrees(), 0.35),
@@ -67,8 +71,9 @@ def measured(monkeypatch):
             VerificationResult(Verified.PASSED, row_ms=4.0),
             5_000_000,
         )
-        return front.measured_front(model, study, experiment, None, lambda: stop, [].append), exported
+        return front.measured_front(model, study, experiment, None, lambda: stop, events.append), exported
 
+    run.events = events
     return run
 
 
@@ -89,3 +94,11 @@ def test_nothing_is_measured_without_time_or_after_an_interruption(measured, tmp
     points, exported = measured(tmp_path, remaining, stop)
     assert exported == []
     assert [type(point) for point in points] == [FrontPoint]
+
+
+def test_what_cannot_be_measured_is_told_and_costs_no_model(measured, tmp_path):
+    points, _ = measured(tmp_path, fails=True)
+    assert len(points) == 1
+    warned = [event.text for event in measured.events if isinstance(event, Warned)]
+    assert warned[0] == "how fast trial 0 would answer is not known: RuntimeError: no disk"
+    assert len(warned) == 3

@@ -15,7 +15,7 @@ from autoflow.components.classification.mlp import Mlp
 from autoflow.components.concatenation.gated import Gated
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.one_hot import OneHot
-from autoflow.components.feature_extraction.saved_model_embedding import SavedModelEmbedding
+from autoflow.components.feature_extraction.saved_model_embedding import SavedModelEmbedding, rounded
 from autoflow.components.feature_extraction.standardized import Standardized
 from autoflow.data.dataset import Dataset
 from autoflow.data.schema import Column, ColumnKind, ModelPart, RawType, Schema
@@ -103,7 +103,7 @@ def test_the_export_holds_the_part_itself(
     expected_features = load(copied).embed(_table(rows))
     pipeline = _fitted((NUMBERS, _part_node(part)), concatenation, classifier, tmp_path / "cache")
     features = pipeline.extractors[1].transform(_texts(rows))
-    assert np.abs(features - expected_features).max() < 1e-5
+    assert np.abs(features - expected_features).max() <= 2**-13 + 1e-5  # rounded to 2^-12
     done = export_model(
         pipeline, tmp_path / "model", details=ManifestDetails(), examples=rows, verifier=verifier
     )
@@ -220,3 +220,13 @@ def test_a_file_that_the_manifest_does_not_name_is_refused(copied: Path) -> None
     (copied / "assets" / "more.txt").write_text("x")
     with pytest.raises(NoModelError, match=r"assets/more.txt"):
         model_part(copied, _dataset().schema, "items.csv")
+
+
+def test_embeddings_that_differ_in_the_last_digits_are_one():
+    import tensorflow as tf
+
+    vectors = np.array([[-0.6931471, 3.25, np.nan, np.inf, 1e6, 0.0]], np.float32)
+    noise = np.array([[2e-7, -3e-7, 0, 0, 0, 1e-9]], np.float32)
+    exact, noisy = (np.asarray(rounded(tf.constant(each))) for each in (vectors, vectors + noise))
+    np.testing.assert_array_equal(exact, noisy)
+    np.testing.assert_allclose(exact, vectors, atol=2**-13)

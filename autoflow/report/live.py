@@ -109,7 +109,8 @@ class LiveView:
     def _show_data(self, event: DataReady) -> None:
         dataset, schema = event.dataset, event.dataset.schema
         self._say(
-            f"{dataset.name}: {dataset.num_rows:,} rows, {len(schema.columns)} feature columns, "
+            f"{dataset.name}: {dataset.num_rows:,} rows, {len(schema.columns)} feature "
+            f"{'column' if len(schema.columns) == 1 else 'columns'}, "
             f"label '{schema.label}' with {len(schema.classes)} classes"
         )
         for note in event.notes:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _BATCH_ROWS = 4096
 _PICTURE_ROWS = 128
 
+_STEPS, _ROUNDED_BELOW = 4096.0, 2048.0
+
 
 @register
 @dataclass(frozen=True)
@@ -93,11 +95,22 @@ class FittedSavedModelEmbedding(FittedExtractor):
         for start in range(0, len(values), size):
             batch = values[start : start + size]
             served = [value.read() if isinstance(value, Picture) else value for value in batch.ravel()]
-            out[start : start + len(batch)] = part(tf.constant(served, tf.string, batch.shape))
+            out[start : start + len(batch)] = rounded(part(tf.constant(served, tf.string, batch.shape)))
         return out
 
     def graph(self, values: tf.Tensor, tables: LookupTables) -> tf.Tensor:
         """Calls the loaded graph, which becomes part of the one that is traced."""
         part = load_part(self.folder, self.fingerprint)
         tables.keep(part.resource)
-        return part(values)
+        return rounded(part(values))
+
+
+def rounded(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns vectors to 2^-12 where they are below 2048, `float32[B, d]`.
+
+    A graph that is traced into another one adds up in another order: without this, trees split between equal
+    answers that differ by 1e-7, and serve a row on the other side.
+    """
+    import tensorflow as tf
+
+    return tf.where(tf.abs(vectors) < _ROUNDED_BELOW, tf.round(vectors * _STEPS) / _STEPS, vectors)
