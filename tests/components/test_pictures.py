@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from autoflow.components.feature_extraction import _gif_frames, _pictures
 from autoflow.components.feature_extraction._pictures import pixels, pixels_graph
+from autoflow.components.feature_extraction.pixel_values import PixelValues
 from autoflow.data import picture_headers
 from autoflow.data.images import Picture, picture_of
 from autoflow.errors import MachineError
@@ -313,3 +314,13 @@ def test_more_pictures_than_are_decoded_at_a_time(monkeypatch):
     monkeypatch.setattr(_pictures, "_CHUNK", 4)
     contents = [png(drawn_pixels(np.random.default_rng(seed))) for seed in range(10)] + [b""]
     np.testing.assert_array_equal(trained(contents, 8), served(contents, 8))
+
+
+def test_grey_levels_are_the_same_number_in_a_graph():
+    """TensorFlow turns a division in a graph into a product, another float; trees tell them apart."""
+    grids = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    extractor = PixelValues(size=16, channels=1)
+    traced = tf.function(extractor.features, input_signature=[tf.TensorSpec([None, 16, 16, 1], tf.uint8)])
+    np.testing.assert_array_equal(
+        extractor.features(tf.constant(grids)).numpy(), traced(tf.constant(grids)).numpy()
+    )

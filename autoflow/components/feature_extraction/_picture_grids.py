@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PHOTO_SIDE = 48
 """Pictures with larger sides are likely photos, which may be mirrored; letters and icons may not."""
+GREY_LEVEL = 1 / 255
+"""A factor, as TensorFlow turns a division into a product where it optimises a graph, and only there."""
 _ROWS = 512
 """Pictures whose features are computed at a time."""
 

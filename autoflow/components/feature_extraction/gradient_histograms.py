@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from autoflow.components.feature_extraction._gradients import edge_directions
-from autoflow.components.feature_extraction._picture_grids import PictureFeatures
+from autoflow.components.feature_extraction._picture_grids import GREY_LEVEL, PictureFeatures
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 
@@ -50,4 +50,4 @@ class GradientHistograms(PictureFeatures):
         """Returns `(size / cell)**2 * directions` features a channel."""
         import tensorflow as tf
 
-        return edge_directions(tf.cast(grids, tf.float32) / 255.0, self.cell, self.directions)
+        return edge_directions(tf.cast(grids, tf.float32) * GREY_LEVEL, self.cell, self.directions)

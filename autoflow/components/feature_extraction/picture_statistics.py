@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from autoflow.components.feature_extraction._gradients import edge_directions
-from autoflow.components.feature_extraction._picture_grids import PictureFeatures
+from autoflow.components.feature_extraction._picture_grids import GREY_LEVEL, PictureFeatures
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 
@@ -49,7 +49,7 @@ class PictureStatistics(PictureFeatures):
         """Returns `(2 + 2 * 16 + bins) * channels + 16 * directions` features."""
         import tensorflow as tf
 
-        values = tf.cast(grids, tf.float32) / 255.0
+        values = tf.cast(grids, tf.float32) * GREY_LEVEL
         step = self.size // _CELLS
         cells = tf.reshape(values, [-1, _CELLS, step, _CELLS, step, self.channels])
         parts = []

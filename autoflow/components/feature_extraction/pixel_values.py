@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from autoflow.components.feature_extraction._picture_grids import PictureFeatures
+from autoflow.components.feature_extraction._picture_grids import GREY_LEVEL, PictureFeatures
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 
@@ -41,4 +41,6 @@ class PixelValues(PictureFeatures):
         """Returns `size * size * channels` features."""
         import tensorflow as tf
 
-        return tf.reshape(tf.cast(grids, tf.float32) / 255.0, [-1, self.size * self.size * self.channels])
+        return tf.reshape(
+            tf.cast(grids, tf.float32) * GREY_LEVEL, [-1, self.size * self.size * self.channels]
+        )
