@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -55,6 +55,7 @@ def cells(path: Path) -> dict[str, list]:
 @given(table=tables(least_columns=2))
 @MANY
 def test_delimited_text(tmp_path, delimiter, quoting, table):
+    assume(not next(iter(table)).lstrip().startswith(("{", "[")))  # that is taken for JSON, in plain words
     text = io.StringIO()
     # with this line end, cells that hold either of its characters are quoted
     writer = csv.writer(text, delimiter=DELIMITERS[delimiter], quoting=quoting, lineterminator="\r\n")
