@@ -19,6 +19,7 @@ from autoflow.data.split import (
     make_group_folds,
     tied_keys,
 )
+from autoflow.errors import DataError
 
 CROSS_VALIDATION_BELOW = 3000
 """Tables with fewer rows are cross-validated, larger ones have one held-out part."""
@@ -64,21 +65,33 @@ def plan_rows(dataset: Dataset, *, seed: int, seconds: float) -> RowPlan:
         DataError: groups or moments leave no way to part the rows.
     """
     rows = _Rows(dataset.labels, dataset.feature_keys(), dataset.groups, dataset.moments)
-    aside = np.zeros(0, np.int64)
-    learned = np.arange(dataset.num_rows)
-    if dataset.num_rows >= _SET_ASIDE_FROM:
-        share = min(_SET_ASIDE_SHARE, _MOST_SET_ASIDE / dataset.num_rows)
-        outer = rows.folds(share, seed)[0]
-        if len(outer.validation) <= _LARGEST_FACTOR * share * dataset.num_rows:
-            aside, learned = outer.validation, outer.train
+    below = _cross_validation_below(dataset, seconds)
+    try:
+        return _plan(rows, _outer_fold(rows, seed), below, seed)
+    except DataError:  # a class may lie in so few groups or moments that they cannot be parted twice
+        return _plan(rows, None, below, seed)
+
+
+def _outer_fold(rows: _Rows, seed: int) -> Fold | None:
+    """Returns the split into what the search may see and what is set aside, or None where nothing is."""
+    num_rows = len(rows.labels)
+    if num_rows < _SET_ASIDE_FROM:
+        return None
+    share = min(_SET_ASIDE_SHARE, _MOST_SET_ASIDE / num_rows)
+    outer = rows.folds(share, seed)[0]
+    return outer if len(outer.validation) <= _LARGEST_FACTOR * share * num_rows else None
+
+
+def _plan(rows: _Rows, outer: Fold | None, below: int, seed: int) -> RowPlan:
+    learned = np.arange(len(rows.labels)) if outer is None else outer.train
     inner = rows.part(learned)
-    folds = inner.folds(held_out_share(len(learned), _cross_validation_below(dataset, seconds)), seed)
+    folds = inner.folds(held_out_share(len(learned), below), seed)
     description = describe_folds(folds, feature_keys=inner.keys, manner=inner.manner)
-    if len(aside):
-        description += f"; {len(aside):,} other rows are set aside to score the chosen model"
-    return RowPlan(
-        tuple(Fold(learned[fold.train], learned[fold.validation]) for fold in folds), aside, description
-    )
+    parts = tuple(Fold(learned[fold.train], learned[fold.validation]) for fold in folds)
+    if outer is None:
+        return RowPlan(parts, np.zeros(0, np.int64), description)
+    description += f"; {len(outer.validation):,} other rows are set aside to score the chosen model"
+    return RowPlan(parts, outer.validation, description)
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,8 @@ def make_forward_folds(
     """Returns folds that learn from earlier rows and are validated on later ones.
 
     Without a share the rows are parted into five periods, each but the first validated by a model of all
-    those before ("forward chaining"). Rows of one moment are not parted. Rows
-    without a moment count as the earliest. What has the key of a validated row is not learned from.
+    those before ("forward chaining"). Rows of one moment are not parted. Rows without a moment count as the
+    earliest. What has the key of a validated row is not learned from.
 
     Args:
         labels: int32[n], classes from 0.

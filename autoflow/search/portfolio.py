@@ -1,10 +1,12 @@
-"""The opening portfolio: recipes of `portfolio.json` in the measured order of `portfolio_order.json`.
+"""The opening portfolio: recipes of `portfolio.json`, in its order or that of `portfolio_order.json`.
 
 The files name components, this code does not: entries whose components are missing or do not support the
 data fall back or are left out, and every registered component that the file does not mention gets a trial
 of its own, so that a third-party component is searched without being listed anywhere. Those under
-`sampled_only` are costly and seldom the best: only the sampler draws them. The order of each shape of data is
-what `benchmarks/portfolio.py` found: the gain for each second of trying.
+`sampled_only` are costly and seldom the best: only the sampler draws them.
+
+`benchmarks/portfolio.py --write` puts an order for each shape of data into `portfolio_order.json`. What it
+found so far was no better in whole runs than the order by hand, so that file is empty.
 """
 
 from __future__ import annotations

@@ -55,6 +55,18 @@ def test_groups_are_set_aside_whole_or_not_at_all(groups, some):
     assert not parts[2] & (parts[0] | parts[1])
 
 
+def test_nothing_is_set_aside_where_the_other_rows_could_not_be_parted_any_more():
+    groups = np.repeat(["first", "second", "small"], [4850, 4850, 300])
+    turns = np.arange(10_000) % 2  # only the small group shares its classes with each of the large ones
+    pairs = {"first": ("a", "c"), "second": ("b", "c"), "small": ("a", "b")}
+    labels = [pairs[group][turn] for group, turn in zip(groups, turns, strict=True)]
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=10_000), "g": groups, "label": labels})
+    plan = plan_rows(load_dataset(frame, label="label", group="g")[0], seed=0, seconds=60)
+    (fold,) = plan.folds
+    assert not len(plan.set_aside)
+    assert len(fold.validation) == 300
+
+
 @pytest.mark.parametrize(
     ("num_rows", "seconds", "texts", "num_folds"),
     [
