@@ -22,28 +22,30 @@ if TYPE_CHECKING:
 _SIGNATURE = "embed"
 
 _NAMES = """
-Abs AddN AddV2 All Any AsString Assert AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Bitcast BroadcastTo
-Cast ConcatV2 ConcatenateDataset Const Conv2D Cos Cumsum DatasetToSingleElement DecodeImage DecodeJpeg
+Abs AddN AddV2 All Any AsString Assert AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Bitcast BroadcastTo Cast
+ConcatV2 ConcatenateDataset Const Conv2D Cos Cumsum DatasetToSingleElement DecodeImage DecodeJpeg
 DecodePaddedRaw DecodePng DecodeRaw DenseBincount DepthwiseConv2dNative Einsum EnsureShape Equal Erfc Exp
 ExpandDims ExtractJpegShape Fill FlatMapDataset Floor FloorDiv FloorMod GatherNd GatherV2 Greater
 GreaterEqual HashTableV2 Identity IdentityN If IgnoreErrorsDataset IsFinite IsNan Less LessEqual Log
 LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LookupTableImportV2 LowerBound MapDataset
 MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
-ParseExampleV2 PartitionedCall Placeholder Pow Prod RaggedGather RaggedTensorToTensor Range RealDiv Relu
-Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate SegmentSum Select SelectV2 Shape Sigmoid Sin Size
-Softmax SparseSegmentMeanWithNumSegments SparseSegmentSumWithNumSegments SparseTensorDenseMatMul Split
-SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf
+ParseExampleV2 PartitionedCall Placeholder Pow Prod RaggedGather RaggedTensorToTensor Range ReadVariableOp
+RealDiv Relu Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate SegmentSum Select SelectV2 Shape Sigmoid
+Sin Size Softmax SparseSegmentMeanWithNumSegments SparseSegmentSumWithNumSegments SparseTensorDenseMatMul
+Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf
 StatelessWhile StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLength
 StringLower StringSplitV2 StringStrip StringToNumber Sub Substr Sum TakeDataset Tanh TensorDataset
 TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack
 TensorSliceDataset Tile TopKV2 Transpose UnicodeDecode UnicodeEncode Unique UniqueWithCounts Unpack
-UnsortedSegmentMax UnsortedSegmentSum UpperBound Where While ZerosLike
+UnsortedSegmentMax UnsortedSegmentSum UpperBound VarHandleOp Where While ZerosLike
 """
 OPERATIONS = frozenset(_NAMES.split())
 """What the graphs of AutoFlow's exports are made of."""
 
-_SAVING = frozenset(("MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"))
-"""What TensorFlow adds to every SavedModel to save it again; nothing that is called may hold them."""
+_SAVING = frozenset(
+    ["AssignVariableOp", "DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"]
+)
+"""What TensorFlow adds to SavedModels to load their arrays and to save them; nothing called may hold them."""
 
 
 def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> ModelPart:

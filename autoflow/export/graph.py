@@ -38,12 +38,12 @@ class Servable(Protocol):
         """
 
     def module(self) -> tf.Module:
-        """Returns a new module, built eagerly, that tracks its tables and variables.
+        """Returns a new module that tracks its tables and variables.
 
-        Calling it with tensors `[B]` by header (of each column's raw type) gives probabilities
-        `tf.float32[B, C]` and an embedding `tf.float32[B, d]` with a static `d`. It must not hold Keras
-        layers or variables, which a server's loader leaves uninitialised (keras 3.15): hold
-        `variable.value`, or constants.
+        It is called eagerly once, where it may make variables, and traced then. Calling it with tensors
+        `[B]` by header (of each column's raw type) gives probabilities `tf.float32[B, C]` and an embedding
+        `tf.float32[B, d]` with a static `d`. It must not hold Keras layers or variables, which a server's
+        loader leaves uninitialised (keras 3.15): hold `variable.value`, or constants.
         """
 
 
@@ -115,6 +115,7 @@ def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Any]]:
     holder = tf.Module(name="autoflow")
     # An attribute of the module is what makes tables and variables part of the SavedModel.
     holder.model = model.module()
+    holder.model(_row_without_values(schema))  # makes its variables: a trace that did would be made twice
     specs = [
         tf.TensorSpec([None], input_dtype(column.raw_type), name=input_key(position))
         for position, column in enumerate(schema.columns)
@@ -145,6 +146,16 @@ def serving_module(model: Servable) -> tuple[tf.Module, dict[str, Any]]:
         for function in (serving_default, embed)
     )
     return holder, {SERVING: serving, CLASSIFY: classify.get_concrete_function(), EMBED: embedding}
+
+
+def _row_without_values(schema: Schema) -> dict[str, tf.Tensor]:
+    import tensorflow as tf
+
+    empty = {RawType.STRING: "", RawType.FLOAT32: np.nan, RawType.FLOAT64: np.nan}
+    return {
+        column.name: tf.constant([empty[column.raw_type]], input_dtype(column.raw_type))
+        for column in schema.columns
+    }
 
 
 def _rank(probabilities: tf.Tensor, classes: tuple[str, ...]) -> dict[str, tf.Tensor]:

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,16 +44,11 @@ from autoflow.manifest import (
     input_key,
     write_manifest,
 )
-from autoflow.serving.session import in_class_order
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 _EXAMPLE_CELLS = 12_000
 _FEWEST_EXAMPLES, _MOST_EXAMPLES = 8, 50
 
 _MANIFEST_EXAMPLES = 3
-_TOLERANCE = 1e-5
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 
@@ -197,15 +191,13 @@ def _write_version(
         # TensorFlow has its own errors for what a disk refuses: "/run/.1.partial/...; No space left [Op:...]"
         raise OSError(error.message.rpartition("; ")[2].partition(" [Op:")[0]) from error
     _rename_inputs(folder, schema)
-    agreeing = _agreeing_rows(signatures[SERVING], schema, examples, expected)
-    warm = {name: values[agreeing] for name, values in examples.items()}
-    write_warmup(folder, model_inputs(schema, warm), serialised_examples(schema, warm))
+    write_warmup(folder, model_inputs(schema, examples), serialised_examples(schema, examples))
     manifest = Manifest(
         schema=schema,
         details=details,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
-        examples=_manifest_examples(schema, warm, expected[agreeing]),
+        examples=_manifest_examples(schema, examples, expected),
         embedding_size=int(signatures[EMBED].structured_outputs["embedding"].shape[1]),
         files=hash_files(folder),
     )
@@ -235,22 +227,6 @@ def _rename_inputs(folder: Path, schema: Schema) -> None:
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
     # Its hashes describe the file before the rewrite; loaders do without it and a wrong one would mislead.
     (folder / "fingerprint.pb").unlink(missing_ok=True)
-
-
-def _agreeing_rows(
-    serving: tf.types.experimental.ConcreteFunction,
-    schema: Schema,
-    examples: Mapping[str, np.ndarray],
-    expected: np.ndarray,
-) -> np.ndarray:
-    """Returns the positions of the rows that the graph answers as expected."""
-    import tensorflow as tf
-
-    inputs = model_inputs(schema, examples)
-    answer = serving(**{input_key(i): tf.constant(values) for i, values in enumerate(inputs.values())})
-    found = in_class_order(answer["classes"].numpy(), answer["scores"].numpy(), schema.classes)
-    differences = np.nan_to_num(np.abs(found - expected)).max(axis=1, initial=0.0)
-    return np.flatnonzero(differences <= _TOLERANCE)
 
 
 def _manifest_examples(

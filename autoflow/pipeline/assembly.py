@@ -187,7 +187,8 @@ class WeightedPipelines:
 
     def module(self) -> tf.Module:
         """Returns the mean as a `tf.Module`; see `FittedPipeline.module`."""
-        from autoflow.pipeline.graph import WeightedModule
+        from autoflow.pipeline.graph import PipelineModule, Resources, WeightedModule
 
-        modules = [member.module() for member in self.members]
+        resources = Resources()
+        modules = [PipelineModule(member, resources) for member in self.members]
         return WeightedModule(modules, self.weights, self.temperature)

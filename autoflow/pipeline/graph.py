@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from autoflow.components.stored import keeping
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.raw_graph import matrix, raw_texts
 from autoflow.pipeline.temperature import tempered_graph
@@ -28,39 +29,69 @@ word counts by the thousand are what a user of an embedding wants to be spared."
 _LEAST_PROBABILITY = 1e-15
 
 
-class TrackedTables(tf.Module):
-    """Hash tables that live as long as this module; implements `components.base.LookupTables`."""
+class Resources(tf.Module):
+    """Hash tables and large arrays that live as long as this module.
+
+    Implements `components.base.LookupTables`. Equal ones are held once, whoever asks for them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._tables: list[tf.lookup.StaticHashTable] = []
+        self._tables: dict[str, tf.lookup.StaticHashTable] = {}
+        self._arrays: dict[str, tf.Variable] = {}
         self._kept: list[Any] = []
 
     def keep(self, resource: Any) -> None:
         """Keeps the tables of a loaded model; what this module does not hold is missing in an export."""
-        self._kept.append(resource)
+        if not any(resource is each for each in self._kept):
+            self._kept.append(resource)
 
     def table(
         self, keys: Sequence[str] | np.ndarray, values: Sequence[int] | np.ndarray, default: int
     ) -> tf.lookup.StaticHashTable:
         """Returns a static table from distinct strings to int64; unknown keys give `default`."""
-        with tf.init_scope():  # a table made inside a trace would belong to that trace only
-            initializer = tf.lookup.KeyValueTensorInitializer(
-                tf.constant(list(keys), tf.string, shape=[len(keys)]),
-                tf.constant(values, tf.int64, shape=[len(keys)]),
-            )
-            table = tf.lookup.StaticHashTable(initializer, default)
-        self._tables.append(table)
-        return table
+        name = _digest(list(keys), np.asarray(values, np.int64), default)
+        if name not in self._tables:
+            with tf.init_scope():  # a table made inside a trace would belong to that trace only
+                initializer = tf.lookup.KeyValueTensorInitializer(
+                    tf.constant(list(keys), tf.string, shape=[len(keys)]),
+                    tf.constant(values, tf.int64, shape=[len(keys)]),
+                )
+                self._tables[name] = tf.lookup.StaticHashTable(initializer, default)
+        return self._tables[name]
+
+    def array(self, values: np.ndarray) -> tf.Tensor:
+        """Returns the values of a variable that holds them.
+
+        Args:
+            values: numbers of any shape.
+        """
+        name = _digest(values.shape, str(values.dtype), values)
+        if name not in self._arrays:
+            with tf.init_scope():
+                self._arrays[name] = tf.Variable(values, trainable=False)
+        return tf.convert_to_tensor(self._arrays[name])
+
+
+def _digest(*parts: Any) -> str:
+    # the prefix keeps names from beginning with a digit, which attributes cannot
+    return "r" + hashlib.sha256(pickle.dumps(parts)).hexdigest()
 
 
 class PipelineModule(tf.Module):
-    """One fitted pipeline; call it with raw tensors `[B]` by header inside a `tf.function`."""
+    """One fitted pipeline; call it with raw tensors `[B]` by header.
 
-    def __init__(self, pipeline: FittedPipeline) -> None:
+    Call it eagerly before it is traced: a trace that makes variables is made twice.
+
+    Args:
+        pipeline: fitted.
+        resources: of the ensemble that it is a member of.
+    """
+
+    def __init__(self, pipeline: FittedPipeline, resources: Resources | None = None) -> None:
         super().__init__()
         self._pipeline = pipeline
-        self._tables = TrackedTables()
+        self._resources = resources or Resources()
 
     def __call__(
         self, raw: Mapping[str, tf.Tensor], prepared: dict[bytes, tf.Tensor] | None = None
@@ -74,7 +105,12 @@ class PipelineModule(tf.Module):
             raw: a tensor `[B]` a column, by header.
             prepared: features that other members computed in this trace, to be shared and added to.
         """
-        prepared = {} if prepared is None else prepared
+        with keeping(self._resources.array):
+            return self._answer(raw, {} if prepared is None else prepared)
+
+    def _answer(
+        self, raw: Mapping[str, tf.Tensor], prepared: dict[bytes, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         schema = self._pipeline.schema
         blocks = []
         for node, extractor in zip(self._pipeline.spec.nodes, self._pipeline.extractors, strict=True):
@@ -83,7 +119,7 @@ class PipelineModule(tf.Module):
             if content not in prepared:
                 columns = [schema.column(name) for name in node.columns]
                 values = raw_texts(columns, raw) if node.reads_rows else matrix(columns, raw)
-                prepared[content] = extractor.graph(values, self._tables)
+                prepared[content] = extractor.graph(values, self._resources)
             blocks.append(prepared[content])
         model = self._pipeline.model
         if isinstance(model, FittedNetwork):

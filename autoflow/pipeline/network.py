@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoflow.components.base import Concatenation, FittedExtractor, NeuralClassifier
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import keras
@@ -81,7 +82,7 @@ class FittedNetwork:
     def graph(self, blocks: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the same as a tensor, and the fused features, for use while a `tf.function` is traced.
 
-        The weights go in as constants, so an exporter has no variables to look after.
+        The weights go in as arrays, so an exporter has no Keras variables to look after.
 
         Args:
             blocks: `[B, d]` of these dtypes, one a node.
@@ -98,8 +99,8 @@ class FittedNetwork:
             trained = [variable.numpy() for variable in model.trainable_variables]
             others = [variable.numpy() for variable in model.non_trainable_variables]
         (logits, fused), _ = model.stateless_call(
-            [tf.constant(value) for value in trained],
-            [tf.constant(value) for value in others],
+            [stored(value) for value in trained],
+            [stored(value) for value in others],
             list(blocks),
             training=False,
         )

@@ -17,11 +17,13 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from autoflow.components.discovery import discover
 from autoflow.components.feature_extraction.pretrained_text import PretrainedText
+from autoflow.components.stored import keeping
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile, TextEmbeddings
 from autoflow.errors import UsageError
 from autoflow.parts import OPERATIONS
+from autoflow.pipeline.graph import Resources
 from autoflow.search.portfolio import recipes
-from autoflow.testing.feature_extraction import FEATURE_EXTRACTION_CHECKS, GraphTables
+from autoflow.testing.feature_extraction import FEATURE_EXTRACTION_CHECKS
 from autoflow.testing.rows import strange_values, training_values
 from autoflow.text_embeddings import load_text_model, text_embeddings
 
@@ -170,17 +172,21 @@ def test_its_graph_is_made_of_known_operations_and_holds_the_vectors_once(found)
     import tensorflow as tf
 
     fitted = PretrainedText(found.folder, found.fingerprint).fit(training_values(ColumnKind.TEXT), seed=0)
-    tables = GraphTables()
+    resources = Resources()
+
+    def both(batch):
+        with keeping(resources.array):
+            return fitted.graph(batch, resources), fitted.graph(batch[:, ::-1], resources)
+
+    both(tf.constant([["", "", ""]]))
     run = tf.function(
-        lambda batch: (fitted.graph(batch, tables), fitted.graph(batch[:, ::-1], tables)),
-        autograph=False,
-        input_signature=[tf.TensorSpec([None, 3], tf.string)],
+        both, autograph=False, input_signature=[tf.TensorSpec([None, 3], tf.string)]
     ).get_concrete_function()
     graph = run.graph.as_graph_def()
     library = {part.signature.name: part.node_def for part in graph.library.function}
     used = {node.op for nodes in (graph.node, *library.values()) for node in nodes} - library.keys()
     assert used <= OPERATIONS  # so that its model may be a part of another
-    assert sum(tensor.dtype == tf.float16 for tensor, _ in run.graph.captures) == 1
+    assert sum(variable.dtype == tf.float16 for variable in resources.variables) == 1
     assert graph.ByteSize() < 300_000  # less than one of its tables
 
 

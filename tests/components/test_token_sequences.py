@@ -16,7 +16,7 @@ from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction._token_sequences import SequenceExtractor, TokenSequence
 from autoflow.components.registry import Role, lookup, names
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
-from autoflow.pipeline.graph import TrackedTables
+from autoflow.pipeline.graph import Resources
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.training import Prepared, fit_network
 from autoflow.testing.feature_extraction import GraphTables
@@ -128,7 +128,7 @@ def test_a_saved_model_of_it_takes_strings_and_any_number_of_rows(trained, tmp_p
     import tensorflow as tf
 
     _, network, asked, _ = trained
-    tables = TrackedTables()
+    tables = Resources()
 
     class Served(tf.Module):
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, 1], tf.string)])

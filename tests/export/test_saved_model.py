@@ -197,25 +197,6 @@ def test_a_place_that_cannot_be_written(exported: Exported, tmp_path: Path) -> N
         export_model(exported.model, tmp_path / "file", details=ManifestDetails(), examples=exported.rows)
 
 
-def test_a_row_that_the_graph_answers_otherwise_is_no_example(tmp_path: Path) -> None:
-    @dataclass(frozen=True)
-    class Drifting(FakeModel):
-        def predict_probabilities(self, raw):
-            found = super().predict_probabilities(raw)
-            found[0] = found[0][::-1]
-            return found
-
-    model = Drifting(schema_of(("a", "b")))
-    rows = rows_of(model.schema, num_rows=4)
-    done = export_model(model, tmp_path, details=ManifestDetails(), examples=rows)
-    assert done.folder is not None
-    manifest = read_manifest(done.folder)
-    good = FakeModel(model.schema).predict_probabilities(rows)
-    assert [example.scores for example in manifest.examples] == [
-        pytest.approx(tuple(good[i]), abs=1e-6) for i in (1, 2, 3)
-    ]
-
-
 def test_infinities_do_not_reach_the_manifest(tmp_path: Path) -> None:
     model = FakeModel(replace(schema_of(("a",))))
     rows = {"a": np.array([np.nan, np.inf, 1.0])}

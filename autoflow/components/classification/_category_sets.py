@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoflow.components.stored import stored
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -80,4 +82,4 @@ class CategorySets:
         import tensorflow as tf
 
         code = tf.cast(tf.clip_by_value(values, -1.0, float(self.num_codes)), tf.int32)
-        return tf.gather(tf.constant(self.flags), start + code)
+        return tf.gather(stored(self.flags), start + code)

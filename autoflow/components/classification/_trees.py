@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow.components.classification._category_sets import NO_SET, CategorySets
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -171,7 +172,7 @@ class Forest:
         first = tf.range(rows) * columns
         # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
         parts = [self.feature, self.child, self.threshold.view(np.int32)]
-        table = tf.constant(np.stack(parts if sets is None else [*parts, self.set_start], axis=1))
+        table = stored(np.stack(parts if sets is None else [*parts, self.set_start], axis=1))
         node = tf.tile(tf.constant(self.roots)[:, None], [1, rows])
         # unrolled: a while loop costs more than the gathers of one row
         for _ in range(self.depth):
@@ -181,7 +182,7 @@ class Forest:
             if sets is not None:
                 beyond = beyond | sets.outside_graph(start[0], value)
             node = child + tf.cast(beyond, tf.int32)
-        values = tf.gather(tf.constant(self.values), tf.gather(tf.constant(self.leaf), node))
+        values = tf.gather(stored(self.values), tf.gather(stored(self.leaf), node))
         width = self.values.shape[1]
         groups = len(self.roots) // self.turns
         precise = tf.cast(values, tf.float64) if width == 1 else values

@@ -11,6 +11,7 @@ from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatu
 from autoflow.components.classification._classes import PresentClasses, Spread, log_loss, softmax
 from autoflow.components.classification._scaling import Scaling
 from autoflow.components.registry import register
+from autoflow.components.stored import stored
 from autoflow.data.schema import DataProfile
 
 if TYPE_CHECKING:
@@ -173,5 +174,5 @@ class FittedLogisticRegression(FittedClassifier):
         """Returns the same as core ops."""
         import tensorflow as tf
 
-        logits = tf.matmul(self.scaling.graph(features), tf.constant(self.weights))
+        logits = tf.matmul(self.scaling.graph(features), stored(self.weights))
         return self.spread.graph(tf.nn.softmax(logits + tf.constant(self.intercepts)))

@@ -11,6 +11,7 @@ from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatu
 from autoflow.components.classification._classes import PresentClasses, Spread
 from autoflow.components.classification._scaling import Scaling
 from autoflow.components.registry import register
+from autoflow.components.stored import stored
 from autoflow.data.schema import DataProfile
 
 if TYPE_CHECKING:
@@ -124,14 +125,14 @@ class FittedNearestNeighbors(FittedClassifier):
 
         rows = self.rows.astype(np.float64)
         asked = tf.cast(self.scaling.graph(features), tf.float64)
-        products = tf.matmul(asked, tf.constant(np.ascontiguousarray(rows.T)))
-        lengths = tf.constant(np.square(rows).sum(axis=1))
+        products = tf.matmul(asked, stored(np.ascontiguousarray(rows.T)))
+        lengths = stored(np.square(rows).sum(axis=1))
         squared = lengths - 2.0 * products + tf.reduce_sum(tf.square(asked), axis=1, keepdims=True)
         squared = tf.maximum(squared, tf.constant(0.0, tf.float64))
         reach = -tf.math.top_k(-squared, self.neighbors).values[:, -1:]
         weights = tf.maximum(1.0 - squared / (_REACH * reach + self._tiny), tf.constant(0.0, tf.float64))
         by_row = tf.transpose(tf.cast(weights, tf.float32))
-        votes = tf.math.unsorted_segment_sum(by_row, tf.constant(self.places), len(self.prior))
+        votes = tf.math.unsorted_segment_sum(by_row, stored(self.places), len(self.prior))
         counts = tf.transpose(votes) + tf.constant(self.prior)
         shares = counts / tf.reduce_sum(counts, axis=1, keepdims=True)
         return self.spread.graph(shares)

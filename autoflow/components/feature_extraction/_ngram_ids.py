@@ -16,6 +16,7 @@ import pandas as pd
 from autoflow.components.base import LookupTables
 from autoflow.components.feature_extraction._text_tokens import Tokens
 from autoflow.components.feature_extraction._tfidf import blocks, row_keys
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -70,7 +71,7 @@ class NgramIds:
             return tf.zeros([num_rows, self.length], tf.int32)
         tokens, rows = self.tokens.find_graph(texts, tables)
         found = ngrams_graph(tokens, rows, self.sizes, self.tokens.size + 1)
-        known_keys = tf.constant(self.keys)
+        known_keys = stored(self.keys)
         by_size = []
         for keys, valid in found:
             places = tf.minimum(tf.searchsorted(known_keys, keys, out_type=tf.int64), len(self.keys) - 1)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from autoflow.components.base import LookupTables
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -66,7 +67,7 @@ def code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) 
     # slicing and joining the strings takes a tenth of the operations that ragged tensors take for it
     read = tf.strings.substr(texts, 0, max_characters, unit="UTF8_CHAR")
     points = tf.strings.unicode_decode(tf.strings.join([" ", read, " "]), "UTF-8")
-    return points.with_flat_values(tf.gather(table, tf.minimum(points.flat_values, TABLE_END)))
+    return points.with_flat_values(tf.gather(stored(table), tf.minimum(points.flat_values, TABLE_END)))
 
 
 def find_characters(

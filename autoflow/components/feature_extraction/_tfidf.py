@@ -16,6 +16,7 @@ import pandas as pd
 
 from autoflow.components.base import FittedExtractor, LookupTables
 from autoflow.components.feature_extraction._text_tokens import Tokens
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -140,7 +141,7 @@ class TextVector:
         padded_rows = tf.pad(rows, [[0, longest]], constant_values=-1)
         found = _ngrams(numbers, padded_rows, count, self.sizes, self.tokens.size + 1)
         keys = tf.concat([tf.where(valid, key, tf.constant(-1, tf.int64)) for key, valid in found], axis=0)
-        known_keys = tf.constant(self.keys)
+        known_keys = stored(self.keys)
         places = tf.minimum(tf.searchsorted(known_keys, keys, out_type=tf.int64), len(self.keys) - 1)
         known = tf.gather(known_keys, places) == keys
         cells = tf.tile(rows, [len(found)]) * len(self.keys) + places
@@ -149,10 +150,10 @@ class TextVector:
         amounts = tf.cast(counts, tf.float64)
         if self.sublinear:
             amounts = 1.0 + tf.math.log(amounts)
-        weights = amounts * tf.gather(tf.constant(self.idf, tf.float64), places)
+        weights = amounts * tf.gather(stored(np.asarray(self.idf, np.float64)), places)
         lengths = tf.sqrt(tf.math.unsorted_segment_sum(weights**2, row_of, num_rows))
         used, column_of = tf.unique(places, out_idx=tf.int64)  # only these rows are widened to float64
-        projection = tf.cast(tf.gather(tf.constant(self.projection), used), tf.float64)
+        projection = tf.cast(tf.gather(stored(self.projection), used), tf.float64)
         cells_at = tf.stack([row_of, column_of], axis=1)
         sparse = tf.SparseTensor(
             cells_at, weights / tf.gather(lengths, row_of), [num_rows, tf.size(used, tf.int64)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from autoflow.components.feature_extraction._picture_grids import PictureFeatures
 from autoflow.components.registry import register
+from autoflow.components.stored import stored
 from autoflow.data.schema import ColumnKind, DataProfile
 from autoflow.errors import UsageError
 from autoflow.image_weights import build
@@ -73,7 +74,7 @@ class PretrainedImage(PictureFeatures):
 
 
 class _Network:
-    """A network whose weights are constants, since a server leaves Keras variables uninitialised."""
+    """A network whose weights go in one by one, since a server leaves Keras variables uninitialised."""
 
     def __init__(self, model: Any, preprocess: Any) -> None:
         self._model, self._preprocess = model, preprocess
@@ -84,8 +85,8 @@ class _Network:
         import tensorflow as tf
 
         features, _ = self._model.stateless_call(
-            [tf.constant(value) for value in self._trained],
-            [tf.constant(value) for value in self._others],
+            [stored(value) for value in self._trained],
+            [stored(value) for value in self._others],
             self._preprocess(pictures),
             training=False,
         )

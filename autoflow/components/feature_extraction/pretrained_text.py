@@ -13,6 +13,7 @@ from autoflow.components.base import FeatureExtractor, FittedExtractor, LookupTa
 from autoflow.components.feature_extraction._tfidf import blocks
 from autoflow.components.feature_extraction._word_pieces import WordPieces
 from autoflow.components.registry import register
+from autoflow.components.stored import stored
 from autoflow.data.schema import ColumnKind, DataProfile
 from autoflow.errors import UsageError
 from autoflow.text_embeddings import load_text_model
@@ -126,10 +127,7 @@ class _Embedder:
         self._normalize = model.normalize
         self._max_characters = model.max_characters
         self._dimensions = model.vectors.shape[1]
-        # of eager tensors, a graph holds one copy for however many columns
-        self._vectors = tf.constant(model.vectors)
-        self._places = None if model.places is None else tf.constant(model.places)
-        self._weights = None if model.weights is None else tf.constant(model.weights)
+        self._vectors, self._places, self._weights = model.vectors, model.places, model.weights
         self._run = tf.function(
             self.graph, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)]
         )
@@ -160,11 +158,11 @@ class _Embedder:
         num_rows = tf.shape(texts)[0]
         tokens, rows = self._pieces.graph(texts)
         used, tokens = tf.unique(tokens)  # only these vectors are widened
-        places = used if self._places is None else tf.gather(self._places, used)
+        places = used if self._places is None else tf.gather(stored(self._places), used)
         # in float64, where sums of float16 are exact: a tree splits at thresholds
-        vectors = tf.cast(tf.gather(self._vectors, places), tf.float64)
+        vectors = tf.cast(tf.gather(stored(self._vectors), places), tf.float64)
         if self._weights is not None:
-            vectors *= tf.gather(self._weights, used)[:, tf.newaxis]
+            vectors *= tf.gather(stored(self._weights), used)[:, tf.newaxis]
         means = tf.sparse.segment_mean(vectors, tokens, rows, num_segments=num_rows)
         if not self._normalize:
             return means
