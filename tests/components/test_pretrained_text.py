@@ -168,8 +168,10 @@ def test_it_keeps_the_contract_with_a_model(found):
         check(Given)
 
 
-def test_its_graph_is_made_of_known_operations_and_holds_the_vectors_once(found):
+def test_its_graph_is_made_of_known_operations_and_holds_the_vectors_once(found, monkeypatch):
     import tensorflow as tf
+
+    monkeypatch.setattr("autoflow.components.stored.LEAST_BYTES", 1024)
 
     fitted = PretrainedText(found.folder, found.fingerprint).fit(training_values(ColumnKind.TEXT), seed=0)
     resources = Resources()
