@@ -35,11 +35,11 @@ from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
-FINISH_SECONDS = 7.0
+FINISH_SECONDS = 5.5
 """Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
 ENDING_SECONDS = 2.5
 """Of these, what comes after the export: reporting and ending Ray."""
-MEMBER_SECONDS = 0.7
+MEMBER_SECONDS = 0.45
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""

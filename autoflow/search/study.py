@@ -34,6 +34,8 @@ _USUAL_SHARE = 0.7
 _ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
+_IMPORTING = 10.0
+"""Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
 
 MAX_NETWORKS_AS_FOLDS = 2
 """Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
@@ -251,20 +253,26 @@ class Study:
         TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
         """
         share = self.rungs[0]
-        fitting = [each for each in self._pending if self._usual_seconds(each.spec, share) <= seconds]
+        knows = self.pool.knows_tensorflow(worker)
+        others = {
+            self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker
+        }
+
+        def fits(spec: PipelineSpec) -> bool:
+            imports = isinstance(spec.classifier, NeuralClassifier) and not knows and True in others
+            left = seconds - _IMPORTING if imports else seconds
+            return self._usual_seconds(spec, share) <= left
+
+        fitting = [each for each in self._pending if fits(each.spec)]
         if not fitting and self._pending and self._next_number > 0:
             return None
         if not self._pending:
             for _ in range(_ASKED_TO_FIT):
                 proposal = self.sampler.ask(self._next_number)
-                if self._usual_seconds(proposal.spec, share) <= seconds:
+                if fits(proposal.spec):
                     return proposal
                 self.sampler.tell(proposal, None)
             return None
-        knows = self.pool.knows_tensorflow(worker)
-        others = {
-            self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker
-        }
         proposal = fitting[0] if fitting else self._pending[0]
         if self._next_number > 0 and others and others != {knows} and (knows or True in others):
             suiting = (
