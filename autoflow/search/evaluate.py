@@ -22,6 +22,8 @@ from autoflow.pipeline.cache import FoldData, PreparedCache
 from autoflow.search.fidelity import sampled
 from autoflow.search.trial import Outcome, TrialJob, TrialResult
 
+_LEAST_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -86,9 +88,11 @@ class Evaluator:
 
     def evaluate(self, job: TrialJob) -> TrialResult:
         """Returns how the trial ended; nothing that the trial does raises."""
+        given = time.monotonic()
         if isinstance(job.spec.classifier, NeuralClassifier):
-            import keras  # noqa: F401  # paid once a worker, so it is no part of the trial's seconds
+            import keras  # noqa: F401  # paid once a worker, so what the trial took does not count it
         started = time.monotonic()
+        job = replace(job, seconds=max(_LEAST_SECONDS, job.seconds - (started - given)))
         try:
             result = self._evaluate(job)
         except HopelessTrial as hopeless:
