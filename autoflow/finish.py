@@ -66,6 +66,7 @@ class Finisher:
     earlier: FinishedModel | None = None
     limits: Limits = NO_LIMITS
     _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
+    _refit_seconds: list[float] = field(default_factory=list, init=False)
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
@@ -113,6 +114,7 @@ class Finisher:
                         export.num_bytes,
                         shares,
                         doubts,
+                        refit_seconds=sum(self._refit_seconds),
                         export_seconds=time.monotonic() - started,
                     )
                 trouble = export.refusal or trouble
@@ -242,6 +244,7 @@ class Finisher:
             )
         )
         refits = self.pool.refit(jobs, seconds, self.should_stop)
+        self._refit_seconds.append(refits.seconds)
         late = len(jobs) - len(refits.fitted) - len(refits.failed)
         if late:
             why = "were stopped" if self.should_stop() else "did not end in time"

@@ -201,11 +201,12 @@ class RayPool:
 
         deadline = time.monotonic() + seconds
         waiting = list(jobs)
-        running: dict[Any, tuple[_Slot, Refit]] = {}
+        running: dict[Any, tuple[_Slot, Refit, float]] = {}
+        spent = 0.0
         fitted: dict[int, FittedPipeline] = {}
         failed: dict[int, str] = {}
         while waiting or running:
-            busy = [slot for slot, _ in running.values()]
+            busy = [slot for slot, *_ in running.values()]
             # a worker that lives saves seconds, so ended ones come last
             free = sorted(
                 (slot for slot in self._slots if slot not in busy), key=lambda slot: slot.actor is None
@@ -213,15 +214,16 @@ class RayPool:
             for slot, job in zip(free, list(waiting), strict=False):
                 waiting.remove(job)
                 actor = self._actor(slot)
-                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job)
+                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job, time.monotonic())
             ready, _ = ray.wait(list(running), timeout=0.25)
             if not ready and (time.monotonic() > deadline or should_stop()):
-                for slot, _ in running.values():
+                for slot, *_ in running.values():
                     self._end(slot)
                 break
             if not ready:
                 continue
-            slot, job = running.pop(ready[0])
+            slot, job, started = running.pop(ready[0])
+            spent += time.monotonic() - started
             try:
                 fitted[job.trial.number] = ray.get(ready[0])
             except ray.exceptions.RayActorError:
@@ -230,7 +232,7 @@ class RayPool:
             except ray.exceptions.RayError as error:
                 failed[job.trial.number] = last_line(error)
                 self._end(slot)
-        return Refits(fitted, failed)
+        return Refits(fitted, failed, spent)
 
     def close(self) -> None:
         """Ends the workers."""

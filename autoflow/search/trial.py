@@ -94,10 +94,12 @@ class Refits:
     Args:
         fitted: pipelines by trial number.
         failed: why a fit raised or its worker died, by trial number.
+        seconds: that the workers were at it, summed.
     """
 
     fitted: Mapping[int, FittedPipeline]
     failed: Mapping[int, str]
+    seconds: float = 0.0
 
 
 class WorkerPool(Protocol):
