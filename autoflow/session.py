@@ -81,9 +81,23 @@ class Session:
             interruption = stack.enter_context(graceful_interruption())
             pool = stack.enter_context(_workers(self, interruption))
             study = self._study(pool, interruption, verifier)
+            finisher = Finisher(
+                study,
+                pool,
+                verifier,
+                self.experiment,
+                self.settings.source,
+                self.observer,
+                interruption.requested,
+                earlier,
+                self.settings.limits,
+            )
             study.run()
+            if study.may_go_on():
+                finisher.prepare()
+                study.run()
             try:
-                model = self._finish(study, pool, verifier, interruption, earlier)
+                model = self._finish(finisher, interruption, earlier)
             except NoModelError as error:
                 if interruption.requested():
                     raise RunInterrupted(
@@ -134,14 +148,10 @@ class Session:
         )
 
     def _finish(
-        self,
-        study: Study,
-        pool: RayPool,
-        verifier: Verifier,
-        interruption: Interruption,
-        earlier: FinishedModel | None,
+        self, finisher: Finisher, interruption: Interruption, earlier: FinishedModel | None
     ) -> FinishedModel:
         """Exports and notes the model; an earlier one stays where this session found nothing to add."""
+        study = finisher.study
         if interruption.requested():
             self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
         nothing_new = study.num_new == 0 and earlier is not None and earlier.verification.ok
@@ -149,21 +159,10 @@ class Session:
         if earlier is not None and stays:
             model = earlier
         else:
-            finisher = Finisher(
-                study,
-                pool,
-                verifier,
-                self.experiment,
-                self.settings.source,
-                self.observer,
-                interruption.requested,
-                earlier,
-                self.settings.limits,
-            )
             model = finisher.finish()
             if model is not earlier:
                 front = measured_front(
-                    model, study, self.experiment, verifier, interruption.requested, self.observer
+                    model, study, self.experiment, finisher.verifier, interruption.requested, self.observer
                 )
                 model = replace(model, front=front)
         if model is earlier:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
@@ -118,6 +118,8 @@ class Study:
     _next_number: int = field(default=0, init=False)
     _num_opening: int = field(default=0, init=False)
     _members: tuple[int, list[TrialResult]] = field(default=(0, []), init=False)
+    _fitted_again: set[int] = field(default_factory=set, init=False)
+    _warned_of: set[str] = field(default_factory=set, init=False)
 
     @property
     def best(self) -> TrialResult | None:
@@ -138,14 +140,14 @@ class Study:
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
-        """Searches until the time left is what finishing needs, or all trials are done.
+        """Searches until the time left is what finishing needs, or all trials are done; goes on if repeated.
 
         Raises:
             NoModelError: every trial of the opening portfolio failed; the first message is quoted.
             MachineError: a finished trial cannot be written.
         """
-        self._pending.extend(opening(self.sampler, self.recipes))
-        self._num_opening = len(self._pending)
+        self._pending.extend(opening(self.sampler, self.recipes))  # what was seen is not repeated
+        self._num_opening = self._num_opening or len(self._pending)
         told = False
         while not self.should_stop():
             if not told and self._search_seconds() < _LEAD_SECONDS:
@@ -159,6 +161,16 @@ class Study:
                 self._take(result)
         self._give_up_running()
         self._warn_of_broken_components()
+
+    def may_go_on(self) -> bool:
+        """Tells whether trials were made and more are allowed, be there time for them or not."""
+        allowed = self.max_trials is None or len(self.results) < self.max_trials
+        made = self.num_new > 0 and self.best is not None
+        return allowed and made and not self.should_stop()
+
+    def note_fitted_again(self, numbers: Collection[int]) -> None:
+        """Takes note of trials that are fitted on all rows already, for which no time must be left."""
+        self._fitted_again |= set(numbers)
 
     def _give_up_running(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
@@ -332,7 +344,8 @@ class Study:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
         best = self._likely_members()
         most = _LARGEST_REFIT_SHARE * self.budget.seconds
-        seconds = [self.costs.refit_factor * result.seconds_on_all for result in best]
+        missing = [result for result in best if result.number not in self._fitted_again]
+        seconds = [self.costs.refit_factor * result.seconds_on_all for result in missing]
         # time that is too short for a refit would be lost to the search for nothing
         seconds = [each for each in seconds if each <= most]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
@@ -371,9 +384,10 @@ class Study:
                     failed.setdefault(name, []).append(result)
             elif result.outcome in (Outcome.FINISHED, Outcome.HOPELESS):
                 sound |= used
-        for name in sorted(failed.keys() - sound):
+        for name in sorted(failed.keys() - sound - self._warned_of):
             first = failed[name][0]
             self.observer(Warned(f"component '{name}' failed in every trial; the first: {first.message}"))
+            self._warned_of.add(name)
 
     def _loss(self, result: TrialResult) -> float:
         return -result.score if larger_is_better(self.metric) else result.score

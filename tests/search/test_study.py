@@ -320,3 +320,34 @@ def test_workers_that_come_after_the_deadline_still_give_a_model(tmp_path):
     study.run()
     assert study.best is not None
     assert len(pool.started) == 1
+
+
+def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
+    def slow(job):
+        return replace(scored(job), seconds=30.0)
+
+    pool = FakePool(slow, num_workers=1)
+    study = study_in(tmp_path, pool, seconds=100.0, max_trials=None)
+    study.costs = FinishCosts(1.0, 0.0, 1.0)
+    study.budget = Budget(
+        100.0, time.monotonic() - 65.0
+    )  # a fit on all rows takes 30 s of the 35 that are left
+    study.run()
+    before = [job.spec.fingerprint for job in pool.started]
+    assert before
+    study.run()
+    assert len(pool.started) == len(before)  # there is no time yet
+    assert study.may_go_on()
+    study.note_fitted_again([result.number for result in study.results])
+    study.run()
+    after = [job.spec.fingerprint for job in pool.started]
+    assert len(after) > len(before)
+    assert len(set(after)) == len(after)
+
+
+@pytest.mark.parametrize("max_trials", [3, None])
+def test_a_search_that_made_all_its_trials_does_not_go_on(tmp_path, max_trials):
+    study = study_in(tmp_path, FakePool(scored), max_trials=max_trials, seconds=4.0)
+    assert not study.may_go_on()  # nothing was tried yet
+    study.run()
+    assert study.may_go_on() == (max_trials is None)
