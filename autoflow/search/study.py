@@ -154,8 +154,7 @@ class Study:
                 self.nearly_over()
                 told = True
             self._hand_out()
-            # trials end by themselves in time; those that do not are given up a little later
-            if not self.pool.running() or self._search_seconds() < -self._patience():
+            if not self.pool.running() or self._is_over():
                 break
             for result in self.pool.wait(0.25):
                 self._take(result)
@@ -189,12 +188,19 @@ class Study:
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
         return num_finished, num_failed
 
-    def _patience(self) -> float:
-        """Returns how long running trials may overrun: without any model the first one is waited for."""
+    def _is_over(self) -> bool:
+        """Tells whether running trials should be given up.
+
+        Trials end by themselves in the time that they were given. What a better one of them adds to the time
+        for fits on all rows is no reason to lose the others, as long as there is time to export.
+        """
+        left = self._search_seconds()
         if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
             late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
-            return self._reserve() + late + _LATE_MODEL_SECONDS
-        return _GRACE_SECONDS
+            return left < -self._reserve() - late - _LATE_MODEL_SECONDS
+        ends = max(self._started[job.number] + job.seconds for job in self.pool.running())
+        in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
+        return left < 0 and not (in_time and self.budget.elapsed() < ends + _GRACE_SECONDS)
 
     def _hand_out(self) -> None:
         for worker in self.pool.idle():

@@ -329,9 +329,7 @@ def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
     pool = FakePool(slow, num_workers=1)
     study = study_in(tmp_path, pool, seconds=100.0, max_trials=None)
     study.costs = FinishCosts(1.0, 0.0, 1.0)
-    study.budget = Budget(
-        100.0, time.monotonic() - 65.0
-    )  # a fit on all rows takes 30 s of the 35 that are left
+    study.budget = Budget(100.0, time.monotonic() - 65.0)  # a fit on all rows takes 30 of 35 s
     study.run()
     before = [job.spec.fingerprint for job in pool.started]
     assert before
@@ -351,3 +349,22 @@ def test_a_search_that_made_all_its_trials_does_not_go_on(tmp_path, max_trials):
     assert not study.may_go_on()  # nothing was tried yet
     study.run()
     assert study.may_go_on() == (max_trials is None)
+
+
+@pytest.mark.parametrize("given", [20.0, 0.5])
+def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path, monkeypatch, given):
+    class SlowSecond(FakePool):
+        def wait(self, seconds):
+            time.sleep(0.05)
+            late = time.monotonic() > self.begun + 2.2
+            due = [worker for worker, job in self.jobs.items() if job.number == 0 or late]
+            return [self.answer(self.jobs.pop(due[0]))] if due else []
+
+    monkeypatch.setattr("autoflow.search.study._GRACE_SECONDS", 0.2)
+    pool = SlowSecond(lambda job: replace(scored(job), seconds=0.8))
+    pool.begun = time.monotonic()
+    study = study_in(tmp_path, pool, seconds=3.0, max_trials=2)
+    study.costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 3 s
+    study._allowance = lambda proposal, seconds: given
+    study.run()
+    assert [result.finished for result in study.results] == [True, given == 20.0]
