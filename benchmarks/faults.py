@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import math
 import os
 import random
 import re
@@ -113,6 +114,22 @@ class Run:
     def trials(self) -> dict[int, str]:
         """Returns the recorded trials with all that is recorded."""
         return {row[0]: repr(row) for row in self.query("SELECT * FROM trials")}
+
+    def best_loss(self) -> float:
+        """Returns the log-loss of the best recorded trial; inf where there is none."""
+        (loss,) = next(
+            iter(self.query("SELECT min(log_loss) FROM trials WHERE outcome = 'FINISHED'")), (None,)
+        )
+        return math.inf if loss is None else loss
+
+    def model_loss(self) -> float:
+        """Returns the log-loss on held-out rows of the latest exported model; inf where there is none."""
+        folder = self.folder / "model"
+        losses = [
+            read_manifest(folder / str(version)).details.metrics["validation"]["log_loss"]
+            for version in sorted(versions_in(folder))
+        ]
+        return losses[-1] if losses else math.inf
 
     def log(self) -> str:
         """Returns what all commands printed."""
@@ -217,7 +234,7 @@ class Faults:
         count = Count("kill -9 of the driver, resumed", measured="kills")
         while sum(count.figures) < times:
             with self.run("--time-budget", f"{10 * self.budget}s", "--max-trials", "8") as run:
-                kills, lost, repeated, left = 0, 0, 0, []
+                kills, lost, left, best = 0, 0, [], math.inf
                 while True:
                     before, told = run.trials(), run.told()
                     run.start()
@@ -229,11 +246,13 @@ class Faults:
                         after = run.trials()
                         lost += len(run.told() - after.keys())
                         lost += sum(after.get(number) != row for number, row in before.items())
+                        best = min(best, run.best_loss(), run.model_loss())
                         continue
                     code = run.wait(20 * self.budget)
                     break
                 repeated = len(re.findall(r"\] trial ", run.log())) - len(run.told())
                 wrong = _ended(run, code) + [f"left: {each}" for each in left]
+                wrong += [f"a worse model: {run.model_loss()}, {best} before"] * (run.model_loss() > best)
                 wrong += ["a told trial is gone"] * bool(told - run.trials().keys())
                 count.figures.append(kills)
                 count.add(run, wrong, lost=lost, repeated=repeated)
@@ -420,7 +439,7 @@ def main() -> None:
         console.print(*row, sep=" | ", soft_wrap=True)
         if given.results:
             with given.results.open("a") as file:
-                file.write(json.dumps(vars(count) | {"budget_s": given.budget}) + "\n")
+                file.write(json.dumps(vars(count) | {"budget_s": given.budget, "seed": given.seed}) + "\n")
     console.print(table)
     console.print(machine())
 

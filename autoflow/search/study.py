@@ -150,13 +150,23 @@ class Study:
                 self.nearly_over()
                 told = True
             self._hand_out()
-            # trials end by themselves in time; those that do not are given up a little later
-            if not self.pool.running() or self._search_seconds() < -self._patience():
+            if self._is_over():
                 break
             for result in self.pool.wait(0.25):
                 self._take(result)
         self._give_up_running()
         self._warn_of_broken_components()
+
+    def _is_over(self) -> bool:
+        """Tells whether nothing runs and nothing will, or what runs must be given up."""
+        # trials end by themselves in time; those that do not are given up a little later
+        if self._search_seconds() < -self._patience():
+            return True
+        if self.pool.running():
+            return False
+        all_tried = self.max_trials is not None and len(self.results) >= self.max_trials
+        # without an idle worker those that died are being replaced
+        return all_tried or bool(self.pool.idle())
 
     def _give_up_running(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
