@@ -54,6 +54,7 @@ from autoflow.search.leftovers import marked
 
 COMPONENT = Path(__file__).with_name("faulty_component.py")
 SIGNAL_SECONDS = 30.0
+KILLS_A_SEARCH = 5
 HARMLESS = ("print", "fork")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 DONE = ("FINISHED", "HOPELESS", "OUT_OF_TIME")
@@ -106,26 +107,31 @@ class Faults:
         return count
 
     def workers(self, times: int) -> Count:
-        """Kills workers of running searches, four a search, from the moment that the first one is there."""
+        """Kills workers of running searches: one while they start, others each after another trial."""
         count = Count("kill -9 of a worker", measured="kills")
         while sum(count.figures) < times:
             with self.run(*EIGHT_TRIALS) as run:
-                process, kills = run.start(), 0
-                while kills < 4 and process.poll() is None:
-                    session = run.note_session()
-                    workers = (
-                        [pid for pid in marked(session) if "RayWorker" in name_of(pid)] if session else []
-                    )
-                    if workers:
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(self.random.choice(workers), signal.SIGKILL)
-                            kills += 1
-                    time.sleep(self.random.uniform(1, self.budget / 3) if workers else 0.2)
+                run.start()
+                wait_for(run, lambda run=run: _workers(run), LONGEST_SECONDS)
+                kills = self._kill_worker(run)
+                for num_told in range(1, KILLS_A_SEARCH):
+                    wait_for(run, lambda run=run, least=num_told: len(run.told()) >= least, LONGEST_SECONDS)
+                    kills += self._kill_worker(run)
                 code = run.wait(LONGEST_SECONDS)
                 wrong = [f"{len(run.trials())} trials"] * (len(run.trials()) != NUM_TRIALS)
                 count.figures.append(kills)
                 count.add(run, ended(run, code) + wrong)
         return count
+
+    def _kill_worker(self, run: Run) -> int:
+        """Kills one of the workers at a moment soon; returns how many there were to kill, 1 at most."""
+        run_for(run, self.random.uniform(0, 2), kill=False)
+        workers = _workers(run)
+        if not workers:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(workers), signal.SIGKILL)
+        return 1
 
     def trial(self, fault: str) -> Count:
         """Runs a search with a component that misbehaves, one worker beside the other."""
@@ -204,6 +210,11 @@ class Faults:
                 count.figures.append((time.monotonic() - started) / (self.budget + seconds))
                 count.add(run, ended(run, code))
         return count
+
+
+def _workers(run: Run) -> list[int]:
+    session = run.note_session()
+    return [pid for pid in marked(session) if "RayWorker" in name_of(pid)] if session else []
 
 
 def main() -> None:

@@ -85,15 +85,25 @@ class RayPool:
             slot.process = slot.actor.begin.remote(self._experiment)
         deadline = time.monotonic() + _BEGIN_SECONDS
         for slot in self._slots:
-            for tries_left in reversed(range(_BEGIN_TRIES)):
-                try:
-                    ray.get(slot.process, timeout=max(0.0, deadline - time.monotonic()))
-                    break
-                except (ray.exceptions.RayError, TimeoutError) as error:
-                    if not tries_left or not isinstance(error, ray.exceptions.RayActorError):
-                        raise MachineError(f"the workers do not start: {last_line(error)}") from error
-                    self._end(slot)
-                    self._actor(slot)
+            self._wait_for(slot, deadline)
+
+    def _wait_for(self, slot: _Slot, deadline: float) -> None:
+        """Waits until a worker has the data; one that dies meanwhile is replaced."""
+        import ray
+
+        for _ in range(_BEGIN_TRIES):
+            try:
+                ray.get(slot.process, timeout=max(0.0, deadline - time.monotonic()))
+                return
+            except ray.exceptions.RayActorError:
+                self._end(slot)
+                self._actor(slot)
+            except (ray.exceptions.RayError, TimeoutError) as error:
+                raise MachineError(f"the workers do not start: {last_line(error)}") from error
+        raise MachineError(
+            f"the workers do not start: {_BEGIN_TRIES} processes died one after the other (killed, out of "
+            "memory, or crashed in native code)"
+        )
 
     def idle(self) -> list[int]:
         """Returns the workers that can take a trial now; those that are still being started cannot."""

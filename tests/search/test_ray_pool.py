@@ -114,8 +114,8 @@ def test_a_worker_that_dies_while_it_starts_is_replaced(monkeypatch: pytest.Monk
     fake.answers = {"a0.begin": 1, "a1.begin": _died(), "a2.begin": 3}
     _pool(monkeypatch, 2).begin("data")
     assert fake.ended == ["a1"]
-    fake.answers |= {"a2.begin": _died(), "a3.begin": _died()}
-    with pytest.raises(MachineError, match="the workers do not start"):
+    fake.answers |= {"a2.begin": _died(), "a3.begin": _died(), "a0.begin": 1}
+    with pytest.raises(MachineError, match="the workers do not start: 3 processes died"):
         _pool(monkeypatch, 2).begin("data")
 
 
