@@ -28,7 +28,8 @@ from autoflow.components.discovery import discover
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import MemberChooser
-from autoflow.search.ray_pool import RayPool, RayWorker
+from autoflow.search.ray_pool import RayPool
+from autoflow.search.ray_worker import RayWorker
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import FinishCosts, Study
 from autoflow.search.trial import Outcome, TrialJob, TrialResult
@@ -74,7 +75,7 @@ class WaitingPool(RayPool):
 
     def _new_actor(self) -> object:
         actor = ray.remote(WaitingWorker).options(num_cpus=1, max_restarts=0, max_task_retries=0)
-        return actor.remote(float(self.cache_name))
+        return actor.remote(float(self.session))
 
 
 def measured(num_nodes: int, seconds: float, trials: int) -> tuple[float, float]:

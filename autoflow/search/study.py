@@ -154,7 +154,7 @@ class Study:
                 self.nearly_over()
                 told = True
             self._hand_out()
-            if not self.pool.running() or self._is_over():
+            if self._is_over():
                 break
             for result in self.pool.wait(0.25):
                 self._take(result)
@@ -170,6 +170,31 @@ class Study:
     def note_fitted_again(self, numbers: Collection[int]) -> None:
         """Takes note of trials that are fitted on all rows already, for which no time must be left."""
         self._fitted_again |= set(numbers)
+
+    def _is_over(self) -> bool:
+        """Tells whether nothing runs and nothing will, or what runs must be given up."""
+        left = self._search_seconds()
+        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
+            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
+            if left < -self._reserve() - late - _LATE_MODEL_SECONDS:
+                return True
+        elif left < 0 and not self._ends_in_time():
+            return True
+        if self.pool.running():
+            return False
+        all_tried = self.max_trials is not None and len(self.results) >= self.max_trials
+        # without an idle worker those that died are being replaced
+        return all_tried or bool(self.pool.idle())
+
+    def _ends_in_time(self) -> bool:
+        """Tells whether trials run that will end in the time that they were given.
+
+        What a better one of them added to the time for fits on all rows is no reason to lose the others, as
+        long as there is time to export.
+        """
+        ends = max((self._started[job.number] + job.seconds for job in self.pool.running()), default=0.0)
+        in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
+        return in_time and self.budget.elapsed() < ends + _GRACE_SECONDS
 
     def _give_up_running(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
@@ -187,20 +212,6 @@ class Study:
         num_failed = len(self.results) - num_finished
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
         return num_finished, num_failed
-
-    def _is_over(self) -> bool:
-        """Tells whether running trials should be given up.
-
-        Trials end by themselves in the time that they were given. What a better one of them adds to the time
-        for fits on all rows is no reason to lose the others, as long as there is time to export.
-        """
-        left = self._search_seconds()
-        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
-            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
-            return left < -self._reserve() - late - _LATE_MODEL_SECONDS
-        ends = max(self._started[job.number] + job.seconds for job in self.pool.running())
-        in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
-        return left < 0 and not (in_time and self.budget.elapsed() < ends + _GRACE_SECONDS)
 
     def _hand_out(self) -> None:
         for worker in self.pool.idle():

@@ -110,7 +110,7 @@ class WorkerPool(Protocol):
         """Trials that run side by side; workers are numbered from 0."""
 
     def idle(self) -> list[int]:
-        """Returns the workers that can take a trial now."""
+        """Returns the workers that can take a trial now; not those that are being replaced."""
 
     def knows_tensorflow(self, worker: int) -> bool:
         """Tells whether the worker has imported TensorFlow already."""

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from autoflow.search.ray_pool import RayPool, RayWorker, _Slot
+from autoflow.errors import MachineError
+from autoflow.search.ray_pool import RayPool, Refit, _Slot
+from autoflow.search.ray_worker import RayWorker
 from autoflow.search.trial import Outcome, TrialJob
 
 
@@ -52,3 +54,110 @@ def test_processes_that_a_trial_left_behind_are_ended_and_others_are_not() -> No
     assert earlier.poll() is None
     earlier.kill()
     earlier.wait()
+
+
+class FakeRay:
+    """Ray's functions, for references that are their own names; those in `ready` have an answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ready: set[str] = set()
+        self.answers: dict[str, object] = {}
+        self.ended: list[str] = []
+        self.cores = 0
+        for name in ("get", "wait", "kill", "put", "cluster_resources"):
+            monkeypatch.setattr(f"ray.{name}", getattr(self, name))
+
+    def get(self, reference: str, timeout: float = 0.0) -> object:
+        answer = self.answers[reference]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def wait(self, references: list[str], timeout: float = 0.0, **_: int) -> tuple[list[str], list[str]]:
+        return [each for each in references if each in self.ready], []
+
+    def kill(self, actor: object) -> None:
+        self.ended.append(actor.name)
+
+    def put(self, value: object) -> object:
+        return value
+
+    def cluster_resources(self) -> dict[str, int]:
+        return {"CPU": self.cores}
+
+
+def _pool(monkeypatch: pytest.MonkeyPatch, num_workers: int, worker_bytes: float = float("inf")) -> RayPool:
+    """Returns a pool whose actors are named a0, a1, ... in the order in which they are made."""
+    made = []
+
+    def new_actor(self: RayPool) -> SimpleNamespace:
+        name = f"a{len(made)}"
+        made.append(name)
+        calls = {
+            call: SimpleNamespace(remote=lambda *_, call=call: f"{name}.{call}")
+            for call in ("begin", "evaluate", "refit")
+        }
+        return SimpleNamespace(name=name, **calls)
+
+    monkeypatch.setattr(RayPool, "_new_actor", new_actor)
+    return RayPool(num_workers, 1, (), "session", worker_bytes)
+
+
+def _died() -> Exception:
+    from ray.exceptions import ActorDiedError
+
+    return ActorDiedError()
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": 1, "a1.begin": _died(), "a2.begin": 3}
+    _pool(monkeypatch, 2).begin("data")
+    assert fake.ended == ["a1"]
+    fake.answers |= {"a2.begin": _died(), "a3.begin": _died(), "a0.begin": 1}
+    with pytest.raises(MachineError, match="the workers do not start: 3 processes died"):
+        _pool(monkeypatch, 2).begin("data")
+
+
+def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": 1, "a1.begin": 2, "a1.evaluate": _died()}
+    fake.ready = {"a0.begin", "a1.begin", "a1.evaluate"}
+    pool = _pool(monkeypatch, 2)
+    pool.begin("data")
+    assert pool.idle() == [0, 1]
+    pool.start(1, TrialJob(7, None, 0), needs_tensorflow=False)
+    assert [result.outcome for result in pool.wait(0.0)] == [Outcome.LOST]
+    assert pool.idle() == [0]
+    fake.ready.add("a2.begin")
+    assert pool.idle() == [0, 1]
+
+
+def test_a_cluster_without_room_for_any_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": 1}
+    pool = _pool(monkeypatch, 1)
+    pool.begin("data")
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    for seconds, up in ((0.0, False), (59.0, False), (61.0, True), (62.0, False), (121.0, False)):
+        clock[0] = seconds
+        fake.ready = {"a0.begin"} if up else set()
+        assert pool.wait(0.0) == []
+    clock[0] = 123.0
+    with pytest.raises(MachineError, match="no worker has come up for 60 seconds: the cluster has 0 cores"):
+        pool.wait(0.0)
+    fake.cores = 1  # a slow machine may need longer
+    assert pool.wait(0.0) == []
+
+
+def test_a_fit_on_all_rows_that_takes_too_much_memory_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": os.getpid()}
+    fake.ready = {"a0.begin"}
+    pool = _pool(monkeypatch, 1, psutil.Process().memory_info().rss / 100)
+    pool.begin("data")
+    refits = pool.refit([Refit(TrialJob(7, None, 0), None)], 100.0, lambda: False)
+    assert refits.fitted == {}
+    assert "GB of memory and was stopped" in refits.failed[7]
+    assert fake.ended == ["a0"]

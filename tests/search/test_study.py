@@ -368,3 +368,32 @@ def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path
     study._allowance = lambda proposal, seconds: given
     study.run()
     assert [result.finished for result in study.results] == [True, given == 20.0]
+
+
+def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):
+    class LosingPool(FakePool):
+        """Loses its worker with the first trial, and has it back after three looks."""
+
+        looks_until_back = 0
+
+        def idle(self):
+            return [] if self.looks_until_back else super().idle()
+
+        def wait(self, seconds):
+            if not self.jobs:
+                self.looks_until_back -= 1
+                return []
+            return super().wait(seconds)
+
+    def answer(job):
+        if len(pool.started) == 1:
+            pool.looks_until_back = 3
+            return TrialResult(job.number, job.spec, Outcome.LOST, message="its worker process died")
+        return scored(job)
+
+    pool = LosingPool(answer, num_workers=1)
+    study = study_in(tmp_path / "run", pool, max_trials=4)
+    study.run()
+    study.ledger.close()
+    assert [result.outcome for result in study.results] == [Outcome.FINISHED] * 4
+    assert [job.number for job in pool.started] == [0, 0, 1, 2, 3]
