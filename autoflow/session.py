@@ -35,12 +35,14 @@ from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
-FINISH_SECONDS = 5.5
-"""Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
+FINISH_SECONDS = 4.0
+"""Exporting one small model, verifying, reporting and ending Ray (2.5 s): 3.3 s on two busy cores."""
 ENDING_SECONDS = 2.5
 """Of these, what comes after the export: reporting and ending Ray."""
 MEMBER_SECONDS = 0.45
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
+MEGABYTE_SECONDS = 0.1
+"""More for each million bytes of what was fitted, such as word vectors and forests."""
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""
 _MANY_COLUMNS = 10_000
@@ -124,6 +126,7 @@ class Session:
                 self.experiment.refit_factor,
                 len(self.experiment.folds),
                 ENDING_SECONDS,
+                MEGABYTE_SECONDS,
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,

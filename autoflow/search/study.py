@@ -52,6 +52,7 @@ class FinishCosts:
         network_pipelines: pipelines that a network brings as a member: under cross-validation its folds, more
             than 1.
         ending_seconds: what is left to do after the export, part of `fixed_seconds`.
+        megabyte_seconds: more for each million bytes of fitted pipelines.
     """
 
     fixed_seconds: float
@@ -59,12 +60,18 @@ class FinishCosts:
     refit_factor: float
     network_pipelines: int = 1
     ending_seconds: float = 0.0
+    megabyte_seconds: float = 0.0
 
     def export_seconds(self, trials: Sequence[TrialResult]) -> float:
         """Returns what exporting an ensemble of some trials takes."""
         networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
         pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.network_pipelines - 1)
-        return self.fixed_seconds + self.member_seconds * max(0, pipelines - 1)
+        megabytes = sum(trial.num_bytes for trial in trials) / 1e6
+        return (
+            self.fixed_seconds
+            + self.member_seconds * max(0, pipelines - 1)
+            + self.megabyte_seconds * megabytes
+        )
 
     def affordable_members(self, seconds: float) -> int:
         """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""
@@ -341,7 +348,8 @@ class Study:
         proposal = self._proposals[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self._tell(proposal, result)
-        self.results.append(replace(result, artifact=None))
+        num_bytes = len(result.artifact or b"") // self.costs.network_pipelines
+        self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
         self.num_new += 1
         num_finished, num_failed = self._tell_ended(result)
         if num_finished == 0 and num_failed >= max(3, self._num_opening):

@@ -62,6 +62,7 @@ class TrialResult:
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
         artifact: the fitted pipelines of all folds, pickled.
         share: of the training rows that it learned from.
+        num_bytes: of one fitted pipeline, pickled; 0 where not known.
     """
 
     number: int
@@ -75,6 +76,7 @@ class TrialResult:
     probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
     artifact: bytes | None = field(default=None, repr=False, compare=False)
     share: float = 1.0
+    num_bytes: int = field(default=0, repr=False, compare=False)
 
     @property
     def finished(self) -> bool:
