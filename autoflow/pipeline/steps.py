@@ -128,7 +128,8 @@ class CompiledNetwork:
                 loss = cross_entropy(labels, model(rows, training=True), smoothing)
                 loss += sum(model.losses)
             self._optimizer.apply(tape.gradient(loss, self._optimizer.variables), rate)
-            self._averages.follow(self._optimizer.sparse)
+            if not self._optimizer.sparse:
+                self._averages.follow()
 
         def take_steps(
             blocks: list[tf.Tensor], labels: tf.Tensor, order: tf.Tensor, rates: tf.Tensor
@@ -206,7 +207,9 @@ class _Averages:
     """Exponential moving averages of a model's weights (Morales-Brotons, Vogels and Hendrikx 2024).
 
     They stand nearer to the middle of the valley in which the steps jump about, as if the learning rate had
-    fallen. Moving statistics of batches are averaged, too: they belong to weights of their time.
+    fallen. Moving statistics of batches are averaged, too: they belong to weights of their time. A
+    network with a matrix that is updated in some rows only is not averaged: a row that few steps move is
+    worth its last value, and the other weights have to fit that.
 
     Args:
         model: its weights are followed.
@@ -217,27 +220,23 @@ class _Averages:
         import tensorflow as tf
 
         variables = [variable.value for variable in model.weights] if decay > 0 else []
-        self._decay = decay
+        self._decay = float(decay)
         # the states of random generators are whole numbers
-        self._averages = {v.ref(): tf.Variable(v) for v in variables if v.dtype.is_floating}
+        self._pairs = [(v, tf.Variable(v)) for v in variables if v.dtype.is_floating]
         self._count = tf.Variable(0.0)
         self.followed: list[tuple[tf.Variable, tf.Variable]] = []
 
     def restart(self) -> None:
         """Begins again at the present weights."""
         self._count.assign(0.0)
-        for reference, average in self._averages.items():
-            average.assign(reference.deref())
+        for variable, average in self._pairs:
+            average.assign(variable)
 
-    def follow(self, besides: set[Hashable]) -> None:
-        """Moves the averages after a step; called while a function is traced.
-
-        Args:
-            besides: references of variables that are not averaged.
-        """
+    def follow(self) -> None:
+        """Moves the averages after a step; called while a function is traced."""
         import tensorflow as tf
 
-        self.followed = [(r.deref(), a) for r, a in self._averages.items() if r not in besides]
+        self.followed = self._pairs
         count = self._count.assign_add(1.0)
         # an average over the last tenth of the steps, until that is as long as the decay reaches
         rest = 1.0 - tf.minimum(self._decay, count / (count + 9.0))
@@ -266,7 +265,7 @@ class _AdamW:
         # matrices decay, biases and the scales of normalisation do not
         self._decays = [weight_decay if len(v.shape) > 1 else 0.0 for v in self.variables]
         self._count = tf.Variable(0.0)
-        self.sparse: set[Hashable] = set()
+        self.sparse = False
 
     def restart(self) -> None:
         """Forgets all steps."""
@@ -291,7 +290,7 @@ class _AdamW:
             if gradient is None:
                 continue
             if isinstance(gradient, tf.IndexedSlices):
-                self.sparse.add(variable.ref())
+                self.sparse = True
                 _apply_to_rows(variable, gradient, slots, rate * decay, rate, powers)
                 continue
             if decay > 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from autoflow.components.base import FitContext
+from autoflow.components.base import FitContext, FittedExtractor
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.standardized import Standardized
@@ -78,11 +78,49 @@ def test_steps_go_on_from_weights_with_averages_that_begin_there():
 
 
 def test_no_averages_where_none_are_asked_for():
-    network = _network(replace(SMALL, averaging=0.0))
+    network = _network(replace(SMALL, averaging=0))
     present = _step(network, 0)
     with network.averaged():
         for average, weight in zip(network.loaded.model.get_weights(), present, strict=True):
             np.testing.assert_array_equal(average, weight)
+
+
+@dataclass(frozen=True)
+class Codes(FittedExtractor):
+    """A column of codes with a vector for each of so many."""
+
+    size: int
+
+    @property
+    def widths(self):
+        return (1,)
+
+    @property
+    def layer_widths(self):
+        return (3,)
+
+    def transform(self, values):
+        return values
+
+    def graph(self, values, tables):
+        return values
+
+    def layer(self):
+        import keras
+
+        return keras.Sequential([keras.layers.Embedding(self.size, 3), keras.layers.Flatten()])
+
+
+@pytest.mark.parametrize(("size", "averages"), [(50, True), (20_000, False)])
+def test_no_averages_where_only_some_rows_of_a_matrix_are_updated(size, averages):
+    codes = np.random.default_rng(0).integers(0, 50, (320, 1)).astype(np.int32)
+    train, context = Prepared((codes,), (codes[:, 0] % 2).astype(np.int32)), FitContext(2, iterations=2)
+    networks = [
+        fit_network([Codes(size)], PlainConcat(), replace(SMALL, averaging=share), train, None, context)
+        for share in (0.0, 0.98)
+    ]
+    pairs = zip(*(network.weights for network in networks), strict=True)
+    assert averages == any(np.abs(last - kept).max() > 1e-6 for last, kept in pairs)
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.98])
