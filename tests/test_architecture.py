@@ -64,7 +64,7 @@ ONLY_IN = {
     "typer": {"autoflow/cli.py"},
     "model2vec": {"autoflow/text_embeddings.py"},
     "tokenizers": {"autoflow/text_embeddings.py"},
-    "lightgbm": {"autoflow/components/classification/boosted_trees.py", "autoflow/search/ray_pool.py"},
+    "lightgbm": {"autoflow/components/classification/boosted_trees.py", "autoflow/search/ray_worker.py"},
 }
 ROLES = tuple(f"autoflow.components.{path.parent.name}" for path in FILES if path.parts[-3] == "components")
 

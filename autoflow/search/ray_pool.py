@@ -6,8 +6,6 @@ replaced. Retries are decided by the study, never by Ray.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,64 +13,18 @@ from typing import Any
 
 import psutil
 
-from autoflow.components.discovery import ComponentFile, discover
+from autoflow.components.discovery import ComponentFile
 from autoflow.errors import MachineError
 from autoflow.pipeline.assembly import FittedPipeline
-from autoflow.search.evaluate import Evaluator, Experiment
-from autoflow.search.leftovers import scratch_folder
+from autoflow.search.evaluate import Experiment
 from autoflow.search.ray_cluster import last_line
-from autoflow.search.trial import Outcome, Refits, TrialJob, TrialResult
+from autoflow.search.ray_worker import RayWorker
+from autoflow.search.trial import Outcome, PartResult, Refits, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
 _WORKER_DIED = "its worker process died (killed, out of memory, or crashed in native code)"
-
-
-class RayWorker:
-    """One long-lived worker process; Ray makes it an actor.
-
-    Args:
-        component_files: the user's own components.
-        num_threads: threads that a fit may use.
-        session: names the folder of prepared features, which the workers of a machine share.
-    """
-
-    def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, session: str) -> None:
-        set_thread_environment(num_threads)
-        _say_nothing()
-        discover(component_files)
-        # the first trials need these; their import overlaps with that of TensorFlow in the driver
-        import lightgbm  # noqa: F401
-        import sklearn.ensemble
-        import sklearn.linear_model  # noqa: F401
-
-        self._num_threads = num_threads
-        self._cache_folder = scratch_folder(session) / "prepared"
-        self._evaluator: Evaluator | None = None
-
-    def begin(self, experiment: Experiment) -> int:
-        """Takes the data; returns the process id."""
-        from autoflow.pipeline.cache import PreparedCache
-
-        self._evaluator = Evaluator(experiment, PreparedCache(self._cache_folder), self._num_threads)
-        return os.getpid()
-
-    def evaluate(self, job: TrialJob) -> TrialResult:
-        """Runs one trial, and ends the processes that it left behind."""
-        assert self._evaluator is not None
-        before = set(psutil.Process().children(recursive=True))
-        try:
-            return self._evaluator.evaluate(job)
-        finally:
-            for process in set(psutil.Process().children(recursive=True)) - before:
-                with contextlib.suppress(psutil.Error):  # it went by itself
-                    process.kill()
-
-    def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
-        """Fits a pipeline on all rows."""
-        assert self._evaluator is not None
-        return self._evaluator.refit(job, iterations)
 
 
 @dataclass(frozen=True)
@@ -90,6 +42,7 @@ class _Slot:
     job: TrialJob | None = None
     reference: Any = None
     kill_at: float = float("inf")
+    is_forgotten: bool = False
     knows_tensorflow: bool = False
 
 
@@ -98,7 +51,7 @@ class RayPool:
     """A pool of Ray actors; implements `WorkerPool`. Call `begin` once before the first trial.
 
     Args:
-        num_workers: trials that run side by side.
+        num_workers: trials, or parts of trials, that run side by side.
         num_threads: threads of each.
         component_files: the user's own components.
         session: see `RayWorker`.
@@ -141,35 +94,46 @@ class RayPool:
         return self._slots[worker].knows_tensorflow
 
     def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial to an idle worker."""
+        """Gives a trial, or some folds of one, to an idle worker."""
         slot = self._slots[worker]
         slot.job = job
         slot.reference = self._actor(slot).evaluate.remote(job)
         slot.kill_at = time.monotonic() + job.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
         slot.knows_tensorflow = slot.knows_tensorflow or needs_tensorflow
 
-    def running(self) -> list[TrialJob]:
-        """Returns the trials in progress."""
-        return [slot.job for slot in self._slots if slot.job is not None]
+    def forget(self, number: int) -> None:
+        """Drops what will come of the parts of a trial; their workers are idle after them.
 
-    def wait(self, seconds: float) -> list[TrialResult]:
-        """Returns the trials that ended, waiting up to `seconds` for the first."""
+        They are not stopped, as another process would import and read for longer than most folds take.
+        """
+        for slot in self._slots:
+            if slot.job is not None and slot.job.number == number:
+                slot.is_forgotten = True
+
+    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+        """Returns what ended, waiting up to `seconds` for the first."""
         import ray
 
-        busy = {slot.reference: slot for slot in self._slots if slot.job is not None}
+        busy = [slot for slot in self._slots if slot.job is not None]
         if not busy:
             return []
-        ready, _ = ray.wait(list(busy), num_returns=1, timeout=max(seconds, 0.0))
-        results = [self._collect(busy[reference]) for reference in ready]
-        for slot in self._slots:
-            if slot.job is not None and time.monotonic() > slot.kill_at:
-                results.append(
-                    self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
-                )
-            elif slot.job is not None and self._held_bytes(slot) > self.worker_bytes:
-                text = f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
-                results.append(self._lose(slot, Outcome.FAILED, text))
+        ready, _ = ray.wait([slot.reference for slot in busy], num_returns=1, timeout=max(seconds, 0.0))
+        results = []
+        for slot in busy:
+            is_forgotten = slot.is_forgotten
+            result = self._collect(slot) if slot.reference in ready else self._stopped(slot)
+            if result is not None and not is_forgotten:
+                results.append(result)
         return results
+
+    def _stopped(self, slot: _Slot) -> TrialResult | PartResult | None:
+        """Ends a worker that took too much time or memory; None where it did not."""
+        if time.monotonic() > slot.kill_at:
+            return self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
+        if self._held_bytes(slot) > self.worker_bytes:
+            text = f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
+            return self._lose(slot, Outcome.FAILED, text)
+        return None
 
     def _held_bytes(self, slot: _Slot) -> int:
         """Returns the memory that a worker holds and shares with nobody; 0 where it is not known."""
@@ -237,23 +201,23 @@ class RayPool:
         for slot in self._slots:
             self._end(slot)
 
-    def _collect(self, slot: _Slot) -> TrialResult:
+    def _collect(self, slot: _Slot) -> TrialResult | PartResult:
         import ray
 
         try:
-            result = ray.get(slot.reference)
+            result: TrialResult | PartResult = ray.get(slot.reference)
         except ray.exceptions.RayActorError:
             return self._lose(slot, Outcome.LOST, _WORKER_DIED)
         except ray.exceptions.RayError as error:
             return self._lose(slot, Outcome.FAILED, last_line(error))
-        slot.job = slot.reference = None
+        slot.job, slot.reference, slot.is_forgotten = None, None, False
         return result
 
-    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult:
+    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult | PartResult:
         assert slot.job is not None
         lost = slot.job
         self._end(slot)
-        return TrialResult(lost.number, lost.spec, outcome, message=message)
+        return lost.ended(outcome, message)
 
     def _end(self, slot: _Slot) -> None:
         """Ends a worker process; the next use of the slot starts another."""
@@ -261,7 +225,8 @@ class RayPool:
 
         if slot.actor is not None:
             ray.kill(slot.actor)
-        slot.actor, slot.job, slot.reference, slot.knows_tensorflow = None, None, None, False
+        slot.actor, slot.job, slot.reference = None, None, None
+        slot.is_forgotten = slot.knows_tensorflow = False
 
     def _actor(self, slot: _Slot) -> Any:
         if slot.actor is None:
@@ -274,21 +239,3 @@ class RayPool:
 
         actor = ray.remote(RayWorker).options(num_cpus=self.num_threads, max_restarts=0, max_task_retries=0)
         return actor.remote(self.component_files, self.num_threads, self.session)
-
-
-def _say_nothing() -> None:
-    """Drops what trials print: Ray would keep a gigabyte of it in files that nobody reads."""
-    sink = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(sink, stream)
-    os.close(sink)
-
-
-def set_thread_environment(num_threads: int) -> None:
-    """Limits the threads of libraries that are not imported yet, and keeps them from spinning."""
-    os.environ["OMP_NUM_THREADS"] = str(num_threads)
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    os.environ["TF_NUM_INTRAOP_THREADS"] = str(num_threads)
-    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -138,7 +138,7 @@ class WorkerPool(Protocol):
 
     @property
     def num_workers(self) -> int:
-        """Trials that run side by side; workers are numbered from 0."""
+        """Workers, numbered from 0; each has one trial or part of a trial at a time."""
 
     def idle(self) -> list[int]:
         """Returns the workers that can take a trial now."""
@@ -147,13 +147,13 @@ class WorkerPool(Protocol):
         """Tells whether the worker has imported TensorFlow already."""
 
     def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial to an idle worker."""
+        """Gives a trial, or some folds of one, to an idle worker."""
 
-    def running(self) -> list[TrialJob]:
-        """Returns the trials in progress."""
+    def forget(self, number: int) -> None:
+        """Drops what will come of the parts of a trial; their workers are idle after them."""
 
-    def wait(self, seconds: float) -> list[TrialResult]:
-        """Returns the trials that ended, waiting up to `seconds` for the first."""
+    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+        """Returns what ended, waiting up to `seconds` for the first."""
 
     def abandon(self) -> None:
         """Stops all trials in progress; their workers are replaced when they are needed again."""
