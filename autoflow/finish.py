@@ -67,6 +67,18 @@ class Finisher:
     earlier: FinishedModel | None = None
     limits: Limits = NO_LIMITS
     _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
+    _refit_seconds: list[float] = field(default_factory=list, init=False)
+    _ready: list[tuple[Member, ...]] = field(default_factory=list, init=False)
+
+    def prepare(self) -> None:
+        """Fits the best so far on all rows, so that the search may use what time that leaves."""
+        members = self._chosen()
+        again = [member for member in members if not self._better_as_folds(member, members)]
+        if again and not self.should_stop():
+            self._refits.update(self._refit(again, members))
+            self.study.note_fitted_again(self._refits)
+            if all(member.trial.number in self._refits for member in again):
+                self._ready.append(members)
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
@@ -114,6 +126,7 @@ class Finisher:
                         export.num_bytes,
                         shares,
                         doubts,
+                        refit_seconds=sum(self._refit_seconds),
                         export_seconds=time.monotonic() - started,
                     )
                 trouble = export.refusal or trouble
@@ -133,15 +146,19 @@ class Finisher:
         # the folds of several trials together would be slow to serve
         if not self.should_stop() or len(self.experiment.folds) == 1:
             self.observer(Stage("choosing what to combine"))
-            affordable = self.study.costs.affordable_members(self.study.budget.remaining())
-            members = self.study.chooser.choose(ranking, affordable)
+            members = self._chosen()
             for damage in self.study.chooser.damaged.values():
                 self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
+            yield from (ready for ready in self._ready if len(ready) > 1)
             if len(members) > _SMALL_ENSEMBLE and self.limits.are_set:
                 yield self.study.chooser.choose(ranking, _SMALL_ENSEMBLE)
         yield from self._alone(ranking)
+
+    def _chosen(self) -> tuple[Member, ...]:
+        affordable = self.study.costs.affordable_members(self.study.budget.remaining())
+        return self.study.chooser.choose(self.study.ranking(), affordable)
 
     def _alone(self, ranking: Sequence[TrialResult]) -> Iterator[tuple[Member, ...]]:
         """Yields the best trials alone; where limits refuse one, the next with another classifier first."""
@@ -243,6 +260,7 @@ class Finisher:
             )
         )
         refits = self.pool.refit(jobs, seconds, self.should_stop)
+        self._refit_seconds.append(refits.seconds)
         late = len(jobs) - len(refits.fitted) - len(refits.failed)
         if late:
             why = "were stopped" if self.should_stop() else "did not end in time"

@@ -48,6 +48,7 @@ class FinishedModel:
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.
         doubts: what deserves a look in the model, in plain words.
+        refit_seconds: that workers were fitting on all rows, summed; 0 for a model of an earlier session.
         export_seconds: that writing and verifying it took; 0 for a model of an earlier session.
         front: score against latency, this model first; empty where there was no time to measure others.
     """
@@ -60,6 +61,7 @@ class FinishedModel:
     num_bytes: int
     contributions: Mapping[str, float] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    refit_seconds: float = 0.0
     export_seconds: float = 0.0
     front: tuple[FrontPoint, ...] = ()
 
@@ -104,6 +106,7 @@ def remember(ledger: Ledger, model: FinishedModel, asked: Mapping[str, float | N
             "doubts": model.doubts,
             "front": [asdict(point) for point in model.front],
             "num_trials": len(ledger.entries()),
+            "refit_seconds": model.refit_seconds,
             "asked": asked,
         },
     )

@@ -36,12 +36,14 @@ from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
-FINISH_SECONDS = 5.5
-"""Exporting one model (1.1 to 1.7 s), verifying, reporting and ending Ray (2.5 s), measured on two cores."""
+FINISH_SECONDS = 4.0
+"""Exporting one small model, verifying, reporting and ending Ray (2.5 s): 3.3 s on two busy cores."""
 ENDING_SECONDS = 2.5
 """Of these, what comes after the export: reporting and ending Ray."""
 MEMBER_SECONDS = 0.45
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
+MEGABYTE_SECONDS = 0.1
+"""More for each million bytes of what was fitted, such as word vectors and forests."""
 COLUMN_SECONDS = 0.005
 """More for each column: its input is parsed in both signatures."""
 _MANY_COLUMNS = 10_000
@@ -82,9 +84,23 @@ class Session:
             interruption = stack.enter_context(graceful_interruption())
             pool = stack.enter_context(_workers(self, interruption))
             study = self._study(pool, interruption, verifier)
+            finisher = Finisher(
+                study,
+                pool,
+                verifier,
+                self.experiment,
+                self.settings.source,
+                self.observer,
+                interruption.requested,
+                earlier,
+                self.settings.limits,
+            )
             study.run()
+            if study.may_go_on():
+                finisher.prepare()
+                study.run()
             try:
-                model = self._finish(study, pool, verifier, interruption, earlier)
+                model = self._finish(finisher, interruption, earlier)
             except NoModelError as error:
                 if interruption.requested():
                     raise RunInterrupted(
@@ -111,6 +127,7 @@ class Session:
                 self.experiment.refit_factor,
                 len(self.experiment.folds),
                 ENDING_SECONDS,
+                MEGABYTE_SECONDS,
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,
@@ -135,14 +152,10 @@ class Session:
         )
 
     def _finish(
-        self,
-        study: Study,
-        pool: RayPool,
-        verifier: Verifier,
-        interruption: Interruption,
-        earlier: FinishedModel | None,
+        self, finisher: Finisher, interruption: Interruption, earlier: FinishedModel | None
     ) -> FinishedModel:
         """Exports and notes the model; an earlier one stays where this session found nothing to add."""
+        study = finisher.study
         if interruption.requested():
             self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
         nothing_new = study.num_new == 0 and earlier is not None and earlier.verification.ok
@@ -150,21 +163,10 @@ class Session:
         if earlier is not None and stays:
             model = earlier
         else:
-            finisher = Finisher(
-                study,
-                pool,
-                verifier,
-                self.experiment,
-                self.settings.source,
-                self.observer,
-                interruption.requested,
-                earlier,
-                self.settings.limits,
-            )
             model = finisher.finish()
             if model is not earlier:
                 front = measured_front(
-                    model, study, self.experiment, verifier, interruption.requested, self.observer
+                    model, study, self.experiment, finisher.verifier, interruption.requested, self.observer
                 )
                 model = replace(model, front=front)
         if model is earlier:

@@ -1,16 +1,17 @@
 """Compares exported models with LightGBM's defaults, side by side on the same cores, and with peers' figures.
 
     python benchmarks/accuracy.py DATA_FOLDER [--seconds 60] [--sets adult ...] [--peers PEERS.jsonl]
-                                  [--results FILE.jsonl]
+                                  [--results FILE.jsonl] [--keep FOLDER]
 
 LightGBM gets numbers as they are, pictures as 28 x 28 grey pixels, every other column as ordinal codes of its
 training values. Peers' figures come from a file of earlier runs (one JSON object a line: peer, dataset,
-log_loss, ok).
+log_loss, ok). `--keep` leaves the run folders, one a set, which `portfolio.py` reads.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from runs import Table, evaluate, fit, machine, markdown, noted_model, tables
+from runs import Table, busyness, evaluate, fit, machine, markdown, noted_model, tables
 
 HEADER = [
     "set",
@@ -82,15 +83,15 @@ def best_peer(peers: Path | None, name: str) -> tuple[str, float]:
     return (best["peer"], best["log_loss"]) if best else ("", float("nan"))
 
 
-def measure(table: Table, seconds: float, peers: Path | None) -> dict[str, Any]:
+def measure(table: Table, seconds: float, peers: Path | None, keep: Path | None) -> dict[str, Any]:
     """Returns one row of the table: a run of AutoFlow and one of LightGBM's defaults, one after the other."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "run")
+    with contextlib.ExitStack() as stack:
+        folder = (keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))) / table.name
         run = fit(table, seconds, folder)
         if run.model is None:
             raise SystemExit(f"{table.name}: no model, exit code {run.code}\n{run.output}")
         scores = evaluate(run.model, table)
-        noted = noted_model(folder)
+        noted, busy = noted_model(folder), busyness(folder, seconds)
         manifest = json.loads((run.model / "assets.extra/autoflow.json").read_text(encoding="utf-8"))
     peer, peer_loss = best_peer(peers, table.name)
     baseline = table.entry["baseline"]
@@ -110,7 +111,8 @@ def measure(table: Table, seconds: float, peers: Path | None) -> dict[str, Any]:
         "row_ms": noted["verification"]["row_ms"],
         "mb": noted["num_bytes"] / 1e6,
         "wall_s": run.seconds,
-    }
+        "peak_gib": run.peak_gib,
+    } | busy
 
 
 def shown(row: dict[str, Any]) -> list[str]:
@@ -139,10 +141,11 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+")
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--results", type=Path, help="append one JSON line a set")
+    parser.add_argument("--keep", type=Path, help="folder in which the run folders stay, one a set")
     arguments = parser.parse_args()
     rows = []
     for table in tables(arguments.folder, arguments.sets):
-        rows.append(measure(table, arguments.seconds, arguments.peers))
+        rows.append(measure(table, arguments.seconds, arguments.peers, arguments.keep))
         print(" ".join(shown(rows[-1])), flush=True)
         if arguments.results:
             with arguments.results.open("a") as file:

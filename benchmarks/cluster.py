@@ -76,7 +76,7 @@ class WaitingPool(RayPool):
 
     def _new_actor(self) -> object:
         actor = ray.remote(WaitingWorker).options(num_cpus=1, max_restarts=0, max_task_retries=0)
-        return actor.remote(float(self.cache_name))
+        return actor.remote(float(self.session))
 
 
 def measured(num_nodes: int, seconds: float, trials: int) -> tuple[float, float]:

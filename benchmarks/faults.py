@@ -1,190 +1,63 @@
-"""Repeats faults and counts what was lost: kills, signals, bad trials, two commands at once, a stop.
+"""Repeats faults and counts what was lost.
 
     python benchmarks/faults.py [--kills 100] [--workers 100] [--signals 20] [--pairs 50] [--stops 1]
-        [--trials raise exit segfault hang print fork allocate nan infinity] [--budget 40] [--data TABLE]
-        [--results FILE.jsonl] [--seed 0]
+        [--trials raise exit segfault hang print fork allocate nan infinity]
+        [--losses 20] [--shrinks 1] [--asks 1] [--clocks 1] [--disks 10] [--sizes 10] [--vanishings 10]
+        [--fits 200] [--budget 40] [--data TABLE] [--results FILE.jsonl] [--seed 0]
+
+Kills of the driver and of workers, bad trials, signals, two commands at once, a stop; nodes that a cluster
+loses, a cluster that has no room left or never had it; the wall clock set back, a disk that fills, a limit on
+the size of files, a run folder that vanishes; many fits in one process.
 
 Each run is the real command in a folder of its own. "Good" counts the runs after which nothing told was lost
 or repeated, the exit code and the message were right, and ten seconds later no process, and so no port, no
 lock and no temporary file of the run was left. Kills and signals come at random moments. A slow machine needs
-a larger --budget: it has to start Ray twice in that time.
+a larger --budget: it has to start Ray twice in that time. Filling a disk needs root.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
+import math
 import os
 import random
 import re
 import signal
-import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import psutil
+from fault_cluster import ClusterFaults
+from fault_fits import fits
+from fault_machine import MachineFaults
+from fault_runs import (
+    EIGHT_TRIALS,
+    LONGEST_SECONDS,
+    NUM_TRIALS,
+    ROOT,
+    Count,
+    Run,
+    ended,
+    name_of,
+    new_run,
+    run_for,
+    wait_for,
+)
 from rich.console import Console
 from rich.table import Table
 from runs import machine
 
-from autoflow.manifest import damage, read_manifest, versions_in
-from autoflow.search.leftovers import marked, scratch_folder
+from autoflow.manifest import versions_in
+from autoflow.search.leftovers import marked
 
-ROOT = Path(__file__).parents[1]
 COMPONENT = Path(__file__).with_name("faulty_component.py")
-LEFT_SECONDS = 10.0
 SIGNAL_SECONDS = 30.0
+KILLS_A_SEARCH = 5
 HARMLESS = ("print", "fork")
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-
-
-@dataclass
-class Run:
-    """A run folder and the commands on it.
-
-    Args:
-        data: the table.
-        folder: run folder.
-        options: of the command, as often as it is repeated.
-        fault: what the component from outside does.
-    """
-
-    data: Path
-    folder: Path
-    options: list[str]
-    fault: str = ""
-    output: str = ""
-    sessions: set[str] = field(default_factory=set)
-    process: subprocess.Popen[str] | None = None
-
-    def start(self) -> subprocess.Popen[str]:
-        """Starts the command in a session of its own, as a terminal does."""
-        command = [sys.executable, "-m", "autoflow.cli", "fit", str(self.data), "--output", str(self.folder)]
-        with open(self.folder.with_suffix(".log"), "a") as log:
-            self.process = subprocess.Popen(
-                command + self.options,
-                stdout=log,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-                env=os.environ | {"AUTOFLOW_FAULT": self.fault, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            )
-        return self.process
-
-    def wait(self, seconds: float) -> int:
-        """Returns the exit code; -9 where it had to be killed because it hung."""
-        assert self.process is not None
-        end = time.monotonic() + seconds
-        while self.process.poll() is None and time.monotonic() < end:
-            self.note_session()
-            time.sleep(0.1)
-        if self.process.poll() is None:
-            self.process.kill()
-        return self.process.wait()
-
-    def note_session(self) -> str:
-        """Returns and remembers the session that the ledger names; empty where there is none."""
-        rows = self.query("SELECT value FROM settings WHERE key = 'session'")
-        session = json.loads(rows[0][0]) if rows else ""
-        if session:
-            self.sessions.add(session)
-        return session
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Returns rows of the ledger as it is now."""
-        path = self.folder / "ledger.sqlite"
-        if not path.exists():
-            return []
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            try:
-                return database.execute(sql).fetchall()
-            except sqlite3.OperationalError:  # not there yet
-                return []
-
-    def trials(self) -> dict[int, str]:
-        """Returns the recorded trials with all that is recorded."""
-        return {row[0]: repr(row) for row in self.query("SELECT * FROM trials")}
-
-    def log(self) -> str:
-        """Returns what all commands printed."""
-        path = self.folder.with_suffix(".log")
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def told(self) -> set[int]:
-        """Returns the trials that were shown as done."""
-        return {int(number) for number in re.findall(r"\] trial (\d+)", self.log())}
-
-    def left(self) -> list[str]:
-        """Returns what is left of the run ten seconds after it ended, in words; as soon as nothing is."""
-        end = time.monotonic() + LEFT_SECONDS
-        while (left := self._left_now()) and time.monotonic() < end:
-            time.sleep(0.2)
-        return left
-
-    def _left_now(self) -> list[str]:
-        left = []
-        for session in self.sessions:
-            left += [f"process {pid} {_name(pid)}" for pid in marked(session)]
-            left += [str(scratch_folder(session))] if scratch_folder(session).exists() else []
-        assert self.process is not None
-        for process in psutil.process_iter():
-            with contextlib.suppress(OSError, psutil.Error):
-                if os.getsid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    left.append(f"process {process.pid} {process.name()}")
-        lock = self.folder / "run.lock"
-        if lock.exists():
-            with lock.open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    left.append("the lock")
-        return left
-
-    def models(self) -> list[str]:
-        """Returns what is wrong with the exported versions."""
-        folder = self.folder / "model"
-        versions = [folder / str(version) for version in versions_in(folder)]
-        return [wrong for path in versions if (wrong := damage(path, read_manifest(path)))]
-
-
-@dataclass
-class Count:
-    """What came out of the repetitions of one fault."""
-
-    fault: str
-    runs: int = 0
-    good: int = 0
-    lost: int = 0
-    repeated: int = 0
-    left: int = 0
-    notes: list[str] = field(default_factory=list)
-    figures: list[float] = field(default_factory=list)
-    measured: str = ""
-
-    def add(self, run: Run, wrong: list[str], *, lost: int = 0, repeated: int = 0) -> None:
-        """Counts a run with what is wrong with it besides leftovers, which are looked for here."""
-        left = run.left()
-        self.runs += 1
-        self.lost += lost
-        self.repeated += repeated
-        self.left += bool(left)
-        wrong = [*wrong, *run.models(), *(f"left: {each}" for each in left)]
-        wrong += ["a traceback"] * ("Traceback" in run.log())
-        self.good += not (wrong or lost or repeated)
-        self.notes += wrong
-        for each in left:  # so that the next run is not blamed for it
-            if each.startswith("process "):
-                with contextlib.suppress(OSError):
-                    os.kill(int(each.split()[1]), signal.SIGKILL)
+DONE = ("FINISHED", "HOPELESS", "OUT_OF_TIME")
 
 
 class Faults:
@@ -200,24 +73,16 @@ class Faults:
         self.data, self.budget = data, budget
         self.random = random.Random(seed)
 
-    @contextlib.contextmanager
-    def run(self, *options: str, fault: str = "") -> Iterator[Run]:
-        """Gives a new run folder; whatever happens its command is ended."""
-        with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
-            run = Run(self.data, Path(scratch, "run"), [*options], fault)
-            try:
-                yield run
-            finally:
-                if run.process is not None and run.process.poll() is None:
-                    run.process.kill()
-                    run.process.wait()
+    def run(self, *options: str, fault: str = "") -> contextlib.AbstractContextManager[Run]:
+        """Gives a new run folder."""
+        return new_run(self.data, *options, fault=fault)
 
     def kills(self, times: int) -> Count:
         """Kills the driver again and again over runs that are resumed until each has its model."""
         count = Count("kill -9 of the driver, resumed", measured="kills")
         while sum(count.figures) < times:
             with self.run("--time-budget", f"{10 * self.budget}s", "--max-trials", "8") as run:
-                kills, lost, repeated, left = 0, 0, 0, []
+                kills, lost, left, best = 0, 0, [], math.inf
                 while True:
                     before, told = run.trials(), run.told()
                     run.start()
@@ -229,51 +94,57 @@ class Faults:
                         after = run.trials()
                         lost += len(run.told() - after.keys())
                         lost += sum(after.get(number) != row for number, row in before.items())
+                        best = min(best, run.best_loss(), run.model_loss())
                         continue
                     code = run.wait(20 * self.budget)
                     break
                 repeated = len(re.findall(r"\] trial ", run.log())) - len(run.told())
-                wrong = _ended(run, code) + [f"left: {each}" for each in left]
+                wrong = ended(run, code) + [f"left: {each}" for each in left]
+                wrong += [f"a worse model: {run.model_loss()}, {best} before"] * (run.model_loss() > best)
                 wrong += ["a told trial is gone"] * bool(told - run.trials().keys())
                 count.figures.append(kills)
                 count.add(run, wrong, lost=lost, repeated=repeated)
         return count
 
     def workers(self, times: int) -> Count:
-        """Kills workers of running searches, four a search."""
+        """Kills workers of running searches: one while they start, others each after another trial."""
         count = Count("kill -9 of a worker", measured="kills")
         while sum(count.figures) < times:
-            with self.run("--time-budget", f"{self.budget}s") as run:
-                process, kills = run.start(), 0
-                end = time.monotonic() + 0.6 * self.budget
-                while time.monotonic() < end and kills < 4 and process.poll() is None:
-                    time.sleep(self.random.uniform(1, 4))
-                    session = run.note_session()
-                    workers = [pid for pid in marked(session) if "RayWorker" in _name(pid)] if session else []
-                    if workers:
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(self.random.choice(workers), signal.SIGKILL)
-                            kills += 1
-                code = run.wait(4 * self.budget)
+            with self.run(*EIGHT_TRIALS) as run:
+                run.start()
+                wait_for(run, lambda run=run: _workers(run), LONGEST_SECONDS)
+                kills = self._kill_worker(run)
+                for num_told in range(1, KILLS_A_SEARCH):
+                    wait_for(run, lambda run=run, least=num_told: len(run.told()) >= least, LONGEST_SECONDS)
+                    kills += self._kill_worker(run)
+                code = run.wait(LONGEST_SECONDS)
+                wrong = [f"{len(run.trials())} trials"] * (len(run.trials()) != NUM_TRIALS)
                 count.figures.append(kills)
-                count.add(run, _ended(run, code))
-                if not kills:
-                    count.notes.append("no worker came up in time")
-                    break
+                count.add(run, ended(run, code) + wrong)
         return count
+
+    def _kill_worker(self, run: Run) -> int:
+        """Kills one of the workers at a moment soon; returns how many there were to kill, 1 at most."""
+        run_for(run, self.random.uniform(0, 2), kill=False)
+        workers = _workers(run)
+        if not workers:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(workers), signal.SIGKILL)
+        return 1
 
     def trial(self, fault: str) -> Count:
         """Runs a search with a component that misbehaves, one worker beside the other."""
         count = Count(f"a trial: {fault}", measured="bad trials")
         # a trial that hangs is ended by the clock, the others are few enough to end by themselves
-        length = ("--time-budget", f"{self.budget}s") if fault == "hang" else _EIGHT_TRIALS
+        length = ("--time-budget", f"{3 * self.budget}s") if fault == "hang" else EIGHT_TRIALS
         with self.run(*length, "--components", str(COMPONENT), fault=fault) as run:
             run.start()
-            code = run.wait(10 * self.budget)
+            code = run.wait(LONGEST_SECONDS)
             rows = run.query("SELECT outcome, message FROM trials WHERE spec LIKE '%misbehaving%'")
-            wrong = _ended(run, code)
+            wrong = ended(run, code)
             if fault in HARMLESS:
-                wrong += [f"{outcome}: {text}" for outcome, text in rows if outcome not in _DONE]
+                wrong += [f"{outcome}: {text}" for outcome, text in rows if outcome not in DONE]
             else:
                 wrong += [f"{outcome} without a sentence" for outcome, text in rows if not text]
                 wrong += ["a bad trial has a score" for outcome, _ in rows if outcome == "FINISHED"]
@@ -337,67 +208,35 @@ class Faults:
                 os.killpg(process.pid, signal.SIGCONT)
                 code = run.wait(4 * (self.budget + seconds))
                 count.figures.append((time.monotonic() - started) / (self.budget + seconds))
-                count.add(run, _ended(run, code))
+                count.add(run, ended(run, code))
         return count
 
 
-_EIGHT_TRIALS = ("--max-trials", "8", "--time-budget", "30m")
-_DONE = ("FINISHED", "HOPELESS", "OUT_OF_TIME")
-
-
-def _ended(run: Run, code: int) -> list[str]:
-    wrong = [f"exit code {code}: {run.log().strip().splitlines()[-1:]}"] * (code != 0)
-    wrong += ["no model"] * (not versions_in(run.folder / "model"))
-    recorded = run.trials()
-    return wrong + ["no trial has a score"] * (not any("FINISHED" in row for row in recorded.values()))
-
-
-def run_for(run: Run, seconds: float, *, kill: bool = True) -> bool:
-    """Lets a command run for a while and then kills it; False where it ended before."""
-    assert run.process is not None
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if run.process.poll() is not None:
-            return False
-        run.note_session()
-        time.sleep(0.02)
-    if kill:
-        run.process.kill()
-        run.process.wait()
-        run.note_session()
-    return True
-
-
-def wait_for(run: Run, condition: Callable[[], object], seconds: float) -> None:
-    """Waits until something is so, or the command ended, or the time is over."""
-    assert run.process is not None
-    end = time.monotonic() + seconds
-    while not condition() and run.process.poll() is None and time.monotonic() < end:
-        run.note_session()
-        time.sleep(0.05)
-
-
-def _name(pid: int) -> str:
-    try:
-        return " ".join(psutil.Process(pid).cmdline())[:60]
-    except psutil.Error:
-        return ""
+def _workers(run: Run) -> list[int]:
+    session = run.note_session()
+    return [pid for pid in marked(session) if "RayWorker" in name_of(pid)] if session else []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in ("kills", "workers", "signals", "pairs", "stops"):
+    for name in (
+        *("kills", "workers", "signals", "pairs", "stops", "losses", "shrinks", "asks"),
+        *("clocks", "disks", "sizes", "vanishings", "fits"),
+    ):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--trials", nargs="*", default=[])
     parser.add_argument("--stop-seconds", type=float, default=60)
+    parser.add_argument("--loss-seconds", type=float, default=20)
     parser.add_argument("--budget", type=float, default=40)
     parser.add_argument("--data", type=Path, default=ROOT / "examples/penguins.csv")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, help="append one JSON line a fault")
     given = parser.parse_args()
     faults = Faults(given.data, given.budget, given.seed)
+    cluster = ClusterFaults(given.data, given.budget, given.seed)
+    machine_faults = MachineFaults(given.data, given.budget, given.seed)
     steps: list[tuple[int, Callable[[], Count]]] = [
         (given.kills, lambda: faults.kills(given.kills)),
         (given.workers, lambda: faults.workers(given.workers)),
@@ -405,6 +244,14 @@ def main() -> None:
         *((given.signals, lambda number=number: faults.signals(number, given.signals)) for number in SIGNALS),
         (given.pairs, lambda: faults.pairs(given.pairs)),
         (given.stops, lambda: faults.stops(given.stops, given.stop_seconds)),
+        (given.losses, lambda: cluster.losses(given.losses, given.loss_seconds)),
+        (given.shrinks, lambda: cluster.shrinks(given.shrinks)),
+        (given.asks, lambda: cluster.asks(given.asks)),
+        (given.clocks, lambda: machine_faults.clocks(given.clocks)),
+        (given.disks, lambda: machine_faults.disks(given.disks)),
+        (given.sizes, lambda: machine_faults.sizes(given.sizes)),
+        (given.vanishings, lambda: machine_faults.vanishings(given.vanishings)),
+        (given.fits, lambda: fits(given.fits)),
     ]
     console = Console(width=160)
     table = Table("fault", "runs", "good", "lost", "repeated", "left behind", "measured", "notes")
@@ -420,7 +267,7 @@ def main() -> None:
         console.print(*row, sep=" | ", soft_wrap=True)
         if given.results:
             with given.results.open("a") as file:
-                file.write(json.dumps(vars(count) | {"budget_s": given.budget}) + "\n")
+                file.write(json.dumps(vars(count) | {"budget_s": given.budget, "seed": given.seed}) + "\n")
     console.print(table)
     console.print(machine())
 

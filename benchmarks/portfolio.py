@@ -1,21 +1,21 @@
-"""Measures every recipe of the opening portfolio and writes the order of trying into the package.
+"""Learns the order of the opening portfolio from kept runs and writes it into the package.
 
-    python benchmarks/portfolio.py DATA_FOLDER [--rows 1000 5000] [--seconds 15] [--workers 2]
-                                   [--sets adult ...] [--results FILE.jsonl] [--write]
+    python benchmarks/portfolio.py DATA_FOLDER RUNS [RUNS ...] [--results FILE.jsonl] [--write]
 
-Each recipe of `portfolio.json` is fitted on part of the training rows of each set and predicts the rest, once
-for each number of rows; test files are not read. For every shape of data the order is greedy: next comes the
-recipe that lowers the held-out log-loss of the mean of those before it most, for each second that it takes,
-over all sets of that shape. `--write` puts the orders into `autoflow/search/portfolio_order.json`; those of
-shapes that were not measured stay.
+RUNS are folders of `accuracy.py --keep`: one run folder a set. What counts are the trials of the recipes of
+`portfolio.json` in them, with the seconds that they took and their held-out probabilities; test files are not
+read. For every shape of data the order is greedy: next comes the recipe that lowers the held-out log-loss of
+the mean of those before it most, for each second that it takes, over all sets of that shape. `--write` puts
+the orders into `autoflow/search/portfolio_order.json`; those of shapes without a run stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import tempfile
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,11 @@ from runs import Table, machine, tables
 
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import load_dataset
-from autoflow.data.split import make_folds
+from autoflow.data.plan import plan_rows
 from autoflow.metrics import SMALLEST_PROBABILITY
-from autoflow.pipeline.cache import PreparedCache
-from autoflow.search.evaluate import Evaluator, Experiment
+from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.portfolio import ORDER_FILE, named_recipes, shape_of
 from autoflow.search.sampler import Sampler
-from autoflow.search.trial import TrialJob
 
 _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 _LEAST_SECONDS = 0.2
@@ -56,28 +54,47 @@ class SetMeasured:
     measured: list[Measured]
 
 
-def measure(table: Table, num_rows: int, seconds: float) -> SetMeasured:
-    """Returns what each recipe does on some training rows of a set, on one thread."""
-    discover()
+def measured(table: Table, folder: Path) -> SetMeasured:
+    """Returns what the recipes did in one run of a set.
+
+    Args:
+        table: the set.
+        folder: run folder.
+    """
     dataset, _, _ = load_dataset(table.train, label=table.label)
-    if dataset.num_rows > num_rows:
-        some = np.random.default_rng(0).choice(dataset.num_rows, num_rows, replace=False)
-        dataset = dataset.rows(np.sort(some))
-    shape = shape_of(dataset.profile())
-    folds = make_folds(dataset.labels, feature_keys=dataset.feature_keys(), seed=0, share=0.25)
-    experiment = Experiment(dataset, folds, "log_loss", 0)
-    labels = dataset.labels[experiment.validation_rows]
-    sampler, found = Sampler(dataset.profile(), 0), []
-    with tempfile.TemporaryDirectory() as scratch:
-        evaluator = Evaluator(experiment, PreparedCache(Path(scratch, "cache")), 1)
-        for number, (name, values) in enumerate(named_recipes(dataset.profile()).items()):
-            job = TrialJob(number, sampler.recipe(values).spec, 0, seconds)
-            result = evaluator.evaluate(job)
-            right = None
-            if result.probabilities is not None:
-                right = result.probabilities[np.arange(len(labels)), labels].astype(np.float64)
-            found.append(Measured(name, max(result.seconds, _LEAST_SECONDS), right))
-    return SetMeasured(table.name, dataset.num_rows, shape, found)
+    profile = dataset.profile()
+    sampler = Sampler(profile, 0)
+    recipes = {
+        sampler.recipe(values).spec.fingerprint: name for name, values in named_recipes(profile).items()
+    }
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as database:
+        seconds = json.loads(_setting(database, "planned_seconds"))
+        trials = database.execute("SELECT number, spec, outcome, seconds, share FROM trials").fetchall()
+    folds = plan_rows(dataset, seed=0, seconds=seconds).folds
+    labels = dataset.labels[np.concatenate([fold.validation for fold in folds])]
+    found: dict[str, tuple[float, Measured]] = {}
+    for number, spec, outcome, took, share in trials:
+        name = recipes.get(PipelineSpec.from_json(json.loads(spec)).fingerprint)
+        if name is None or found.get(name, (0.0,))[0] > share:
+            continue
+        right = None
+        if outcome == "FINISHED":
+            probabilities = np.load(folder / f"trials/{number:05d}.npy")
+            right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        found[name] = share, Measured(name, max(took / share, _LEAST_SECONDS), right)
+    done = [each for _, each in found.values()]
+    return SetMeasured(table.name, dataset.num_rows, shape_of(profile), done)
+
+
+def _setting(database: sqlite3.Connection, key: str) -> str:
+    return str(database.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0])
+
+
+def _runs(folder: Path, runs: list[Path]) -> Iterator[SetMeasured]:
+    for table in tables(folder):
+        for run in runs:
+            if (run / table.name / "ledger.sqlite").exists():
+                yield measured(table, run / table.name)
 
 
 def order(sets: list[SetMeasured]) -> list[str]:
@@ -142,26 +159,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 5000], help="of a set at most")
-    parser.add_argument("--seconds", type=float, default=15, help="of a recipe on a set at most")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of kept run folders")
     parser.add_argument("--results", type=Path, help="append one JSON line a recipe and set")
     parser.add_argument("--write", action="store_true", help="put the orders into the package")
     arguments = parser.parse_args()
+    discover()
     shapes: dict[str, list[SetMeasured]] = {}
-    chosen = tables(arguments.folder, arguments.sets)
-    jobs = [(table, num_rows, arguments.seconds) for num_rows in arguments.rows for table in chosen]
-    with multiprocessing.get_context("spawn").Pool(arguments.workers, maxtasksperchild=1) as pool:
-        for done in [pool.apply_async(measure, job) for job in jobs]:
-            each = done.get()
-            shapes.setdefault(each.shape, []).append(each)
-            print(
-                f"{each.name}: {len(each.measured)} recipes, {each.num_rows} rows: {each.shape}", flush=True
-            )
-            if arguments.results:
-                with arguments.results.open("a", encoding="utf-8") as file:
-                    file.write("".join(line + "\n" for line in as_lines(each)))
+    for each in _runs(arguments.folder, arguments.runs):
+        shapes.setdefault(each.shape, []).append(each)
+        print(f"{each.name}: {len(each.measured)} recipes, {each.num_rows} rows: {each.shape}", flush=True)
+        if arguments.results:
+            with arguments.results.open("a", encoding="utf-8") as file:
+                file.write("".join(line + "\n" for line in as_lines(each)))
     print(f"\n{machine()}\n")
     orders = {shape: order(sets) for shape, sets in sorted(shapes.items())}
     print(json.dumps(orders, indent=2))

@@ -111,6 +111,30 @@ def noted_model(folder: Path) -> dict[str, Any]:
     return json.loads(row[0])
 
 
+def busyness(folder: Path, seconds: float) -> dict[str, float]:
+    """Returns how busy a search kept the machine.
+
+    `share` of the core-seconds of its budget within trials, `share_with_refits` within these and fits on all
+    rows, `first_s` until the first model, `last_s` until the last trial, and `trials_a_minute`.
+
+    Args:
+        folder: run folder.
+        seconds: the budget.
+    """
+    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as database:
+        trials = database.execute("SELECT outcome, seconds, elapsed FROM trials ORDER BY elapsed").fetchall()
+    last = trials[-1][2]
+    whole = (os.cpu_count() or 1) * seconds
+    fitting = sum(took for _, took, _ in trials)
+    return {
+        "share": fitting / whole,
+        "share_with_refits": (fitting + noted_model(folder)["refit_seconds"]) / whole,
+        "first_s": next(at for outcome, _, at in trials if outcome == "FINISHED"),
+        "last_s": last,
+        "trials_a_minute": len(trials) / last * 60,
+    }
+
+
 def machine() -> str:
     """Returns one line that names the machine."""
     model = next(

@@ -181,6 +181,31 @@ def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
     ]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_fitted_early_is_what_there_is_where_a_better_choice_fails(late):
+    labels = np.array([0, 1] * 50, np.int32)
+    sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
+    finisher, members = _finisher(dict.fromkeys(range(4), sure), labels)
+    study = finisher.study
+    chosen = [members[:2], members[1:3]]
+    noted: list[int] = []
+    study.costs = SimpleNamespace(
+        affordable_members=lambda seconds: 5, export_seconds=lambda trials: 0.0, refit_factor=1.0
+    )
+    study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
+    study.chooser.choose, study.chooser.damaged = (lambda ranking, most: chosen.pop(0)), {}
+    study.note_fitted_again = noted.extend
+    done = {0: "first"} if late else {0: "first", 1: "second"}
+    experiment = SimpleNamespace(folds=(None,))
+    pool = SimpleNamespace(num_workers=2, refit=lambda *_: Refits(done, {}, 3.0))
+    finisher = replace(finisher, pool=pool, experiment=experiment, observer=lambda event: None)
+    finisher.prepare()
+    assert noted == list(done)
+    plans = list(finisher._plans())
+    assert plans[0] == members[1:3]
+    assert (plans[1] == members[:2]) == (not late)
+
+
 @pytest.mark.parametrize("signal", [True, False])
 def test_a_model_that_is_no_better_than_the_class_shares_is_doubted(signal):
     frame = pd.DataFrame({"x": np.arange(100) / 7, "sort": ["a", "b", "b", "a", "b"] * 20})

@@ -350,6 +350,16 @@ class NeuralClassifier(Classifier):
 
     The fields below are the training recipe that every network shares; `autoflow.pipeline.training` reads
     them.
+
+    Args:
+        learning_rate: of AdamW at its highest.
+        weight_decay: of matrices, times the learning rate a step.
+        batch_size: rows of a step at most.
+        max_epochs: after which training ends.
+        patience: epochs without a lower validation log-loss after which it ends, too.
+        label_smoothing: share of the loss that is to even shares of the classes, 0 to 1.
+        averaging: share that stays in a step of the moving average of the weights, which is what is kept of
+            a training, 0 (the last weights are kept) to below 1.
     """
 
     learning_rate: float = 1e-3
@@ -358,6 +368,7 @@ class NeuralClassifier(Classifier):
     max_epochs: int = 60
     patience: int = 8
     label_smoothing: float = 0.0
+    averaging: float = 0.99
 
     @abstractmethod
     def body(self, width: int, num_classes: int, seed: int) -> keras.layers.Layer:

@@ -7,12 +7,14 @@ disk and then renamed, because a server loads the largest integer it sees. How t
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import shutil
+import tempfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -184,7 +186,8 @@ def _write_version(
     expected = np.asarray(model.predict_probabilities(examples), dtype=np.float32)
     holder, signatures = serving_module(model)
     try:
-        tf.saved_model.save(holder, str(folder), signatures=signatures)
+        with _temporary_files_in(folder):
+            tf.saved_model.save(holder, str(folder), signatures=signatures)
     except tf.errors.OpError as error:
         if str(folder) not in error.message:
             raise
@@ -268,6 +271,18 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:  # a checkout on the path, or tensorflow-cpu
             found[package] = "unknown"
     return found
+
+
+@contextlib.contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Deletes the sources that TensorFlow writes when it traces signatures, and leaves where they are."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+        tempfile.tempdir = place
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _remove_partial(folder: Path) -> None:

@@ -6,7 +6,8 @@ the folds of a trial share one. When to stop and which weights are best is decid
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -108,6 +109,7 @@ class CompiledNetwork:
         self.loaded = LoadedModel(model)
         self._first_values = [variable.numpy() for variable in model.variables]
         self._optimizer = _AdamW(model, architecture.classifier.weight_decay)
+        self._averages = _Averages(model, architecture.classifier.averaging)
         smoothing = architecture.classifier.label_smoothing
         self._held = numbers_a_row(
             architecture.extractors,
@@ -126,6 +128,8 @@ class CompiledNetwork:
                 loss = cross_entropy(labels, model(rows, training=True), smoothing)
                 loss += sum(model.losses)
             self._optimizer.apply(tape.gradient(loss, self._optimizer.variables), rate)
+            if not self._optimizer.sparse:
+                self._averages.follow()
 
         def take_steps(
             blocks: list[tf.Tensor], labels: tf.Tensor, order: tf.Tensor, rates: tf.Tensor
@@ -150,6 +154,7 @@ class CompiledNetwork:
         self._predict = tf.function(
             lambda rows: model(rows, training=False), autograph=False, input_signature=[blocks]
         )
+        self._swap = tf.function(self._averages.swap, autograph=False)
 
     def restart(self) -> None:
         """Goes back to the first weights, whatever was trained meanwhile."""
@@ -157,6 +162,28 @@ class CompiledNetwork:
         for variable, value in zip(self.loaded.model.variables, self._first_values, strict=True):
             variable.assign(value)
         self._optimizer.restart()
+        self._averages.restart()
+
+    def go_on_from(self, weights: tuple[np.ndarray, ...]) -> None:
+        """Sets the weights and their averages; the moments of the optimiser stay.
+
+        Args:
+            weights: in the order of the Keras model's `weights`.
+        """
+        self.loaded.model.set_weights(list(weights))
+        self._averages.restart()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model holds the averaged weights meanwhile; these are what is kept of a training."""
+        if not self._averages.followed:
+            yield
+            return
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
     def take_steps(
         self, blocks: Sequence[tf.Tensor], labels: tf.Tensor, order: np.ndarray, rates: np.ndarray
@@ -176,6 +203,57 @@ class CompiledNetwork:
         return np.concatenate([self._predict(part).numpy() for part in in_parts(blocks, self._held)])
 
 
+class _Averages:
+    """Exponential moving averages of a model's weights (Morales-Brotons, Vogels and Hendrikx 2024).
+
+    They stand nearer to the middle of the valley in which the steps jump about, as if the learning rate had
+    fallen. Moving statistics of batches are averaged, too: they belong to weights of their time. A
+    network with a matrix that is updated in some rows only is not averaged: a row that few steps move is
+    worth its last value, and the other weights have to fit that.
+
+    Args:
+        model: its weights are followed.
+        decay: share of the average that stays in a step, below 1; 0 follows nothing.
+    """
+
+    def __init__(self, model: keras.Model, decay: float) -> None:
+        import tensorflow as tf
+
+        variables = [variable.value for variable in model.weights] if decay > 0 else []
+        self._decay = float(decay)
+        # the states of random generators are whole numbers
+        self._pairs = [(v, tf.Variable(v)) for v in variables if v.dtype.is_floating]
+        self._count = tf.Variable(0.0)
+        self.followed: list[tuple[tf.Variable, tf.Variable]] = []
+
+    def restart(self) -> None:
+        """Begins again at the present weights."""
+        self._count.assign(0.0)
+        for variable, average in self._pairs:
+            average.assign(variable)
+
+    def follow(self) -> None:
+        """Moves the averages after a step; called while a function is traced."""
+        import tensorflow as tf
+
+        self.followed = self._pairs
+        count = self._count.assign_add(1.0)
+        # an average over the last tenth of the steps, until that is as long as the decay reaches
+        rest = 1.0 - tf.minimum(self._decay, count / (count + 9.0))
+        for variable, average in self.followed:
+            average.assign_sub(rest * (average - variable))
+
+    def swap(self) -> None:
+        """Exchanges weights and averages."""
+        import tensorflow as tf
+
+        for variable, average in self.followed:
+            present, mean = tf.identity(variable), tf.identity(average)
+            with tf.control_dependencies([present, mean]):
+                variable.assign(mean)
+                average.assign(present)
+
+
 class _AdamW:
     """AdamW on the trainable variables of a model, with gradients clipped to a length of 1."""
 
@@ -187,6 +265,7 @@ class _AdamW:
         # matrices decay, biases and the scales of normalisation do not
         self._decays = [weight_decay if len(v.shape) > 1 else 0.0 for v in self.variables]
         self._count = tf.Variable(0.0)
+        self.sparse = False
 
     def restart(self) -> None:
         """Forgets all steps."""
@@ -211,6 +290,7 @@ class _AdamW:
             if gradient is None:
                 continue
             if isinstance(gradient, tf.IndexedSlices):
+                self.sparse = True
                 _apply_to_rows(variable, gradient, slots, rate * decay, rate, powers)
                 continue
             if decay > 0:

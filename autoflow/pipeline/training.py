@@ -170,22 +170,26 @@ class _Course:
         self.over = self.epoch >= self.epochs or self.context.out_of_time()
         if self.held_out is None:
             return
-        loss = _log_loss(self.network.logits(self.held_out_blocks), self.held_out.labels)
+        with self.network.averaged():
+            loss = _log_loss(self.network.logits(self.held_out_blocks), self.held_out.labels)
+            if loss < self.best_loss:
+                self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
         if loss < self.marked_loss * (1 - _GAIN):
             self.marked_loss, self.marked_epoch = loss, self.epoch
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
         self.context.report(self.epoch / self.epochs, self.best_loss)
         waited = self.epoch - self.marked_epoch
         if waited >= self.classifier.patience or not self.best:
             self.over = True
         elif waited == max(1, self.classifier.patience // 2):
             self.factor *= _DECAY
-            self.network.loaded.model.set_weights(list(self.best))
+            self.network.go_on_from(self.best)
 
     def result(self) -> tuple[tuple[np.ndarray, ...], int]:
         """Returns the best weights and their epoch; raises HopelessTrial where training diverged."""
-        weights, epoch = (self.best, self.best_epoch) if self.best else (self._weights(), self.epoch)
+        weights, epoch = self.best, self.best_epoch
+        if not weights:
+            with self.network.averaged():
+                weights, epoch = self._weights(), self.epoch
         if not all(np.isfinite(weight).all() for weight in weights):
             raise HopelessTrial(
                 f"the network diverged: learning rate {self.classifier.learning_rate:.3g} is too high here"

@@ -24,6 +24,7 @@ class FinishCosts:
         num_folds: folds of a trial; under cross-validation, with more than 1, a network brings so many
             pipelines as a member.
         ending_seconds: what is left to do after the export, part of `fixed_seconds`.
+        megabyte_seconds: more for each million bytes of fitted pipelines.
     """
 
     fixed_seconds: float
@@ -31,12 +32,18 @@ class FinishCosts:
     refit_factor: float
     num_folds: int = 1
     ending_seconds: float = 0.0
+    megabyte_seconds: float = 0.0
 
     def export_seconds(self, trials: Sequence[TrialResult]) -> float:
         """Returns what exporting an ensemble of some trials takes."""
         networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
         pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.num_folds - 1)
-        return self.fixed_seconds + self.member_seconds * max(0, pipelines - 1)
+        megabytes = sum(trial.num_bytes for trial in trials) / 1e6
+        return (
+            self.fixed_seconds
+            + self.member_seconds * max(0, pipelines - 1)
+            + self.megabyte_seconds * megabytes
+        )
 
     def affordable_members(self, seconds: float) -> int:
         """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""

@@ -23,6 +23,8 @@ from autoflow.pipeline.cache import FoldData, PreparedCache
 from autoflow.search.fidelity import sampled
 from autoflow.search.trial import Outcome, PartResult, TrialJob, TrialResult
 
+_LEAST_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -93,10 +95,12 @@ class Evaluator:
 
     def evaluate_part(self, job: TrialJob) -> PartResult:
         """As `evaluate`, of the folds of the job alone."""
+        given = time.monotonic()
         if isinstance(job.spec.classifier, NeuralClassifier):
-            import keras  # noqa: F401  # paid once a worker, so it is no part of the trial's seconds
+            import keras  # noqa: F401  # paid once a worker, so what the trial took does not count it
         folds = tuple(range(len(self._experiment.folds))) if job.folds is None else job.folds
         started = time.monotonic()
+        job = replace(job, seconds=max(_LEAST_SECONDS, job.seconds - (started - given)))
         try:
             part = self._fitted(job, folds)
         except Exception as error:

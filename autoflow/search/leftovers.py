@@ -1,8 +1,9 @@
 """Ends what a session started on this machine and deletes its scratch folder, however the driver went.
 
 Every process of a session carries its name in the environment, which children inherit, so none is missed
-that changed its parent. As a script this file is the watcher, which waits until the driver is gone; it needs
-nothing but the standard library, as it starts beside everything else.
+that changed its parent; Ray's agents write their titles over it, but hold files of the session. As a script
+this file is the watcher, which waits until the driver is gone; it needs nothing but the standard library, as
+it starts beside everything else.
 """
 
 from __future__ import annotations
@@ -55,9 +56,21 @@ def marked(name: str) -> list[int]:
         if entry.isdigit():
             with contextlib.suppress(OSError):  # gone, or somebody else's
                 environment = Path("/proc", entry, "environ").read_bytes()
-                if f"{MARK}={name}".encode() in environment.split(b"\0"):
+                overwritten = environment.startswith(b"\0")
+                if f"{MARK}={name}".encode() in environment.split(b"\0") or (
+                    overwritten and _holds_files(entry, scratch_folder(name))
+                ):
                     found.append(int(entry))
     return found
+
+
+def _holds_files(process: str, folder: Path) -> bool:
+    """Tells whether a process has a file in a folder open; one that was deleted counts, too."""
+    for descriptor in Path("/proc", process, "fd").iterdir():
+        with contextlib.suppress(OSError):  # closed since
+            if os.readlink(descriptor).startswith(f"{folder}/"):
+                return True
+    return False
 
 
 class Watcher:

@@ -1,13 +1,13 @@
 """Long-lived workers on Ray, and what happens when one dies.
 
-Workers import TensorFlow only when a trial needs it; a worker that dies or hangs costs its trial and is
-replaced. Retries are decided by the study, never by Ray.
+A worker that dies or hangs costs its trial and is replaced. One whose replacement finds no place, as a node
+went away, is left out until there is one. Retries are decided by the study, never by Ray.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ from autoflow.search.trial import Outcome, PartResult, Refits, TrialJob, TrialRe
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
+_BEGIN_TRIES = 3
+_PLACELESS_SECONDS = 60.0
+"""A node joins within seconds, so a search that has had no worker for longer has lost its cluster."""
 _WORKER_DIED = "its worker process died (killed, out of memory, or crashed in native code)"
 
 
@@ -65,6 +68,7 @@ class RayPool:
     worker_bytes: float = float("inf")
     _slots: list[_Slot] = field(default_factory=list, init=False)
     _experiment: Any = field(default=None, init=False)
+    _placeless_since: float = field(default=float("inf"), init=False)
 
     def __post_init__(self) -> None:
         self._slots = [_Slot(self._new_actor()) for _ in range(self.num_workers)]
@@ -80,14 +84,31 @@ class RayPool:
         self._experiment = ray.put(experiment)
         for slot in self._slots:
             slot.process = slot.actor.begin.remote(self._experiment)
-        try:
-            ray.get([slot.process for slot in self._slots], timeout=_BEGIN_SECONDS)
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            raise MachineError(f"the workers do not start: {last_line(error)}") from error
+        deadline = time.monotonic() + _BEGIN_SECONDS
+        for slot in self._slots:
+            self._wait_for(slot, deadline)
+
+    def _wait_for(self, slot: _Slot, deadline: float) -> None:
+        """Waits until a worker has the data; one that dies meanwhile is replaced."""
+        import ray
+
+        for _ in range(_BEGIN_TRIES):
+            try:
+                ray.get(slot.process, timeout=max(0.0, deadline - time.monotonic()))
+                return
+            except ray.exceptions.RayActorError:
+                self._end(slot)
+                self._actor(slot)
+            except (ray.exceptions.RayError, TimeoutError) as error:
+                raise MachineError(f"the workers do not start: {last_line(error)}") from error
+        raise MachineError(
+            f"the workers do not start: {_BEGIN_TRIES} processes died one after the other (killed, out of "
+            "memory, or crashed in native code)"
+        )
 
     def idle(self) -> list[int]:
-        """Returns the workers that can take a trial now."""
-        return [number for number, slot in enumerate(self._slots) if slot.job is None]
+        """Returns the workers that can take a trial now; those that are still being started cannot."""
+        return [number for number, slot in enumerate(self._slots) if slot.job is None and self._is_up(slot)]
 
     def knows_tensorflow(self, worker: int) -> bool:
         """Tells whether the worker has imported TensorFlow already."""
@@ -111,11 +132,17 @@ class RayPool:
                 slot.is_forgotten = True
 
     def wait(self, seconds: float) -> list[TrialResult | PartResult]:
-        """Returns what ended, waiting up to `seconds` for the first."""
+        """Returns what ended, waiting up to `seconds` for the first.
+
+        Raises:
+            MachineError: for a minute no worker found a place in the cluster.
+        """
         import ray
 
+        self._check_places()
         busy = [slot for slot in self._slots if slot.job is not None]
         if not busy:
+            ray.wait([slot.process for slot in self._slots], timeout=max(seconds, 0.0))
             return []
         ready, _ = ray.wait([slot.reference for slot in busy], num_returns=1, timeout=max(seconds, 0.0))
         results = []
@@ -131,15 +158,38 @@ class RayPool:
         if time.monotonic() > slot.kill_at:
             return self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
         if self._held_bytes(slot) > self.worker_bytes:
-            text = f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
-            return self._lose(slot, Outcome.FAILED, text)
+            return self._lose(slot, Outcome.FAILED, self._too_much())
         return None
+
+    def _is_up(self, slot: _Slot) -> bool:
+        """Tells whether a worker has begun or died, which its next trial will show."""
+        import ray
+
+        return bool(ray.wait([slot.process], timeout=0)[0])
+
+    def _check_places(self) -> None:
+        """Raises where the workers have been without a place for long: Ray would wait for ever."""
+        import ray
+
+        if any(self._is_up(slot) for slot in self._slots):
+            self._placeless_since = float("inf")
+            return
+        now = time.monotonic()
+        self._placeless_since = min(self._placeless_since, now)
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        patience = _PLACELESS_SECONDS if cores < self.num_threads else _BEGIN_SECONDS
+        if now - self._placeless_since > patience:
+            raise MachineError(
+                f"no worker has come up for {patience:.0f} seconds: the cluster has {cores} cores left, and "
+                f"each worker needs {self.num_threads}; all finished trials are kept, so repeat the same "
+                "command once there is room"
+            )
 
     def _held_bytes(self, slot: _Slot) -> int:
         """Returns the memory that a worker holds and shares with nobody; 0 where it is not known."""
         import ray
 
-        if self.worker_bytes == float("inf") or not ray.wait([slot.process], timeout=0)[0]:
+        if self.worker_bytes == float("inf") or not self._is_up(slot):
             return 0
         try:
             memory = psutil.Process(ray.get(slot.process)).memory_info()
@@ -165,36 +215,46 @@ class RayPool:
 
         deadline = time.monotonic() + seconds
         waiting = list(jobs)
-        running: dict[Any, tuple[_Slot, Refit]] = {}
+        running: dict[Any, tuple[_Slot, Refit, float]] = {}
+        spent = 0.0
         fitted: dict[int, FittedPipeline] = {}
         failed: dict[int, str] = {}
         while waiting or running:
-            busy = [slot for slot, _ in running.values()]
-            # a worker that lives saves seconds, so ended ones come last
-            free = sorted(
-                (slot for slot in self._slots if slot not in busy), key=lambda slot: slot.actor is None
-            )
-            for slot, job in zip(free, list(waiting), strict=False):
+            for slot, job in zip(self._free(running), list(waiting), strict=False):
                 waiting.remove(job)
                 actor = self._actor(slot)
-                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job)
-            ready, _ = ray.wait(list(running), timeout=0.25)
+                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job, time.monotonic())
+            ready, _ = ray.wait(list(running) or [slot.process for slot in self._slots], timeout=0.25)
             if not ready and (time.monotonic() > deadline or should_stop()):
-                for slot, _ in running.values():
+                for slot, *_ in running.values():
                     self._end(slot)
                 break
-            if not ready:
-                continue
-            slot, job = running.pop(ready[0])
-            try:
-                fitted[job.trial.number] = ray.get(ready[0])
-            except ray.exceptions.RayActorError:
-                failed[job.trial.number] = _WORKER_DIED
-                self._end(slot)
-            except ray.exceptions.RayError as error:
-                failed[job.trial.number] = last_line(error)
-                self._end(slot)
-        return Refits(fitted, failed)
+            for reference in [each for each in running if each in ready]:
+                slot, job, started = running.pop(reference)
+                spent += time.monotonic() - started
+                try:
+                    fitted[job.trial.number] = ray.get(reference)
+                except ray.exceptions.RayActorError:
+                    failed[job.trial.number] = _WORKER_DIED
+                    self._end(slot)
+                except ray.exceptions.RayError as error:
+                    failed[job.trial.number] = last_line(error)
+                    self._end(slot)
+            for reference, (slot, job, _) in list(running.items()):
+                if self._held_bytes(slot) > self.worker_bytes:
+                    del running[reference]
+                    failed[job.trial.number] = self._too_much()
+                    self._end(slot)
+        return Refits(fitted, failed, spent)
+
+    def _free(self, running: Mapping[Any, tuple[_Slot, Refit, float]]) -> list[_Slot]:
+        """Returns the workers that fit nothing; those that live come first, as starting one takes seconds."""
+        busy = [slot for slot, *_ in running.values()]
+        free = [slot for slot in self._slots if slot not in busy and self._is_up(slot)]
+        return sorted(free, key=lambda slot: slot.actor is None)
+
+    def _too_much(self) -> str:
+        return f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
 
     def close(self) -> None:
         """Ends the workers."""
@@ -206,7 +266,7 @@ class RayPool:
 
         try:
             result: TrialResult | PartResult = ray.get(slot.reference)
-        except ray.exceptions.RayActorError:
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
             return self._lose(slot, Outcome.LOST, _WORKER_DIED)
         except ray.exceptions.RayError as error:
             return self._lose(slot, Outcome.FAILED, last_line(error))
@@ -217,6 +277,7 @@ class RayPool:
         assert slot.job is not None
         lost = slot.job
         self._end(slot)
+        self._actor(slot)  # it starts while others work
         return lost.ended(outcome, message)
 
     def _end(self, slot: _Slot) -> None:

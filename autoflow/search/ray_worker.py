@@ -1,6 +1,6 @@
-"""What runs in a worker process: one trial, part of one or fit on all rows at a time.
+"""The process that runs trials, one after the other.
 
-Ray makes an actor of it elsewhere; nothing of Ray may enter this file.
+It imports TensorFlow only when a trial needs it, says nothing, and cleans up after each trial.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
@@ -85,6 +85,8 @@ class Study:
     _next_number: int = field(default=0, init=False)
     _num_opening: int = field(default=0, init=False)
     _members: tuple[int, list[TrialResult]] = field(default=(0, []), init=False)
+    _fitted_again: set[int] = field(default_factory=set, init=False)
+    _warned_of: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
@@ -108,27 +110,61 @@ class Study:
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
-        """Searches until the time left is what finishing needs, or all trials are done.
+        """Searches until the time left is what finishing needs, or all trials are done; goes on if repeated.
 
         Raises:
             NoModelError: every trial of the opening portfolio failed; the first message is quoted.
             MachineError: a finished trial cannot be written.
         """
-        self._pending.extend(opening(self.sampler, self.recipes))
-        self._num_opening = len(self._pending)
+        self._pending.extend(opening(self.sampler, self.recipes))  # what was seen is not repeated
+        self._num_opening = self._num_opening or len(self._pending)
         told = False
         while not self.should_stop():
             if not told and self._search_seconds() < _LEAD_SECONDS:
                 self.nearly_over()
                 told = True
             self._hand_out()
-            # trials end by themselves in time; those that do not are given up a little later
-            if not self._trials.jobs or self._search_seconds() < -self._patience():
+            if self._is_over():
                 break
             for result in self._trials.wait(0.25):
                 self._take(result)
         self._give_up_running()
         self._warn_of_broken_components()
+
+    def may_go_on(self) -> bool:
+        """Tells whether trials were made and more are allowed, be there time for them or not."""
+        allowed = self.max_trials is None or len(self.results) < self.max_trials
+        made = self.num_new > 0 and self.best is not None
+        return allowed and made and not self.should_stop()
+
+    def note_fitted_again(self, numbers: Collection[int]) -> None:
+        """Takes note of trials that are fitted on all rows already, for which no time must be left."""
+        self._fitted_again |= set(numbers)
+
+    def _is_over(self) -> bool:
+        """Tells whether nothing runs and nothing will, or what runs must be given up."""
+        left = self._search_seconds()
+        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
+            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
+            if left < -self._reserve() - late - _LATE_MODEL_SECONDS:
+                return True
+        elif left < 0 and not self._ends_in_time():
+            return True
+        if self._trials.jobs:
+            return False
+        all_tried = self.max_trials is not None and len(self.results) >= self.max_trials
+        # without an idle worker those that died are being replaced
+        return all_tried or bool(self.pool.idle())
+
+    def _ends_in_time(self) -> bool:
+        """Tells whether trials run that will end in the time that they were given.
+
+        What a better one of them added to the time for fits on all rows is no reason to lose the others, as
+        long as there is time to export.
+        """
+        ends = max((self._started[job.number] + job.seconds for job in self._trials.jobs), default=0.0)
+        in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
+        return in_time and self.budget.elapsed() < ends + _GRACE_SECONDS
 
     def _give_up_running(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
@@ -146,13 +182,6 @@ class Study:
         num_failed = len(self.results) - num_finished
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
         return num_finished, num_failed
-
-    def _patience(self) -> float:
-        """Returns how long running trials may overrun: without any model the first one is waited for."""
-        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
-            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
-            return self._reserve() + late + _LATE_MODEL_SECONDS
-        return _GRACE_SECONDS
 
     def _hand_out(self) -> None:
         """Gives each idle worker a trial; they share the folds of one where trials or the time run short."""
@@ -303,7 +332,8 @@ class Study:
         proposal = self._proposals[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self._tell(proposal, result)
-        self.results.append(replace(result, artifact=None))
+        num_bytes = len(result.artifact or b"") // self.costs.num_folds
+        self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
         self.num_new += 1
         num_finished, num_failed = self._tell_ended(result)
         if num_finished == 0 and num_failed >= max(3, self._num_opening):
@@ -323,7 +353,8 @@ class Study:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
         best = self._likely_members()
         most = _LARGEST_REFIT_SHARE * self.budget.seconds
-        seconds = [self.costs.refit_factor * result.seconds_on_all for result in best]
+        missing = [result for result in best if result.number not in self._fitted_again]
+        seconds = [self.costs.refit_factor * result.seconds_on_all for result in missing]
         # time that is too short for a refit would be lost to the search for nothing
         seconds = [each for each in seconds if each <= most]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
@@ -362,9 +393,10 @@ class Study:
                     failed.setdefault(name, []).append(result)
             elif result.outcome in (Outcome.FINISHED, Outcome.HOPELESS):
                 sound |= used
-        for name in sorted(failed.keys() - sound):
+        for name in sorted(failed.keys() - sound - self._warned_of):
             first = failed[name][0]
             self.observer(Warned(f"component '{name}' failed in every trial; the first: {first.message}"))
+            self._warned_of.add(name)
 
     def _loss(self, result: TrialResult) -> float:
         return -result.score if larger_is_better(self.metric) else result.score

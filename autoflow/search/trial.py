@@ -95,6 +95,7 @@ class TrialResult:
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
         artifact: the fitted pipelines of all folds, pickled one after the other.
         share: of the training rows that it learned from.
+        num_bytes: of one fitted pipeline, pickled; 0 where not known.
     """
 
     number: int
@@ -108,6 +109,7 @@ class TrialResult:
     probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
     artifact: bytes | None = field(default=None, repr=False, compare=False)
     share: float = 1.0
+    num_bytes: int = field(default=0, repr=False, compare=False)
 
     @property
     def finished(self) -> bool:
@@ -127,10 +129,12 @@ class Refits:
     Args:
         fitted: pipelines by trial number.
         failed: why a fit raised or its worker died, by trial number.
+        seconds: that the workers were at it, summed.
     """
 
     fitted: Mapping[int, FittedPipeline]
     failed: Mapping[int, str]
+    seconds: float = 0.0
 
 
 class WorkerPool(Protocol):
@@ -141,7 +145,7 @@ class WorkerPool(Protocol):
         """Workers, numbered from 0; each has one trial or part of a trial at a time."""
 
     def idle(self) -> list[int]:
-        """Returns the workers that can take a trial now."""
+        """Returns the workers that can take a trial now; not those that are being replaced."""
 
     def knows_tensorflow(self, worker: int) -> bool:
         """Tells whether the worker has imported TensorFlow already."""

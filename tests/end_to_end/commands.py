@@ -16,16 +16,18 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "autoflow.cli", *(str(argument) for argument in arguments)]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+def environment(**variables: str) -> dict[str, str]:
+    return os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | variables
 
 
-def autoflow(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end; output and errors come as text."""
+def autoflow(
+    *arguments: object, folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end, with more variables in its environment; output and errors are text."""
     return subprocess.run(
         command(*arguments),
         cwd=folder,
-        env=environment(),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,16 @@ from commands import PENGUINS, assert_plain, autoflow
 
 
 @pytest.fixture(scope="session")
-def penguin_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def temporary_files() -> Iterator[Path]:
+    """The folder for temporary files of that run; Ray's sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def penguin_run(tmp_path_factory: pytest.TempPathFactory, temporary_files: Path) -> tuple[Path, str]:
     """The folder of a run with six trials, and what the command printed."""
     folder = tmp_path_factory.mktemp("penguins") / "run"
-    done = autoflow("fit", PENGUINS, "--max-trials", 6, "--output", folder)
+    done = autoflow("fit", PENGUINS, "--max-trials", 6, "--output", folder, TMPDIR=str(temporary_files))
     assert_plain(done, 0)
     return folder, done.stdout

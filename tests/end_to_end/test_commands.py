@@ -27,6 +27,10 @@ def test_fit_says_what_it_saw_and_what_came_out(penguin_run):
     assert board["score"].dropna().is_monotonic_increasing
 
 
+def test_no_temporary_file_of_a_run_is_left(penguin_run, temporary_files):
+    assert list(temporary_files.iterdir()) == []
+
+
 def test_predict_writes_labels_and_scores_in_the_order_of_the_rows(penguin_run, tmp_path):
     folder, _ = penguin_run
     assert_plain(autoflow("predict", folder, NEW_PENGUINS, "--output", tmp_path / "p.csv"), 0)

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -148,9 +149,11 @@ def test_two_runs_never_share_a_folder(table, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_leaderboard(tmp_path):
-    boards = []
-    for name in ("first", "second"):
+    def board(name):
         options = ("--max-trials", 4, "--workers", 1, "--seed", 7, "--output", tmp_path / name)
         assert_plain(autoflow("fit", PENGUINS, *options), 0)
-        boards.append(pd.read_csv(tmp_path / name / "leaderboard.csv").drop(columns="seconds"))
+        return pd.read_csv(tmp_path / name / "leaderboard.csv").drop(columns="seconds")
+
+    with ThreadPoolExecutor(2) as both:  # one worker each
+        boards = list(both.map(board, ("first", "second")))
     pd.testing.assert_frame_equal(boards[0], boards[1])

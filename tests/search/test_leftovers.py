@@ -31,6 +31,15 @@ if sys.argv[2] == "close":
 time.sleep(1000)
 """
 
+OVERWRITING = """
+import ctypes, sys, time
+log = open(sys.argv[1], "w")
+start, end = map(int, open("/proc/self/stat").read().rpartition(")")[2].split()[47:49])
+ctypes.memset(start, 0, end - start)
+print("done", flush=True)
+time.sleep(1000)
+"""
+
 
 @pytest.fixture
 def name() -> str:
@@ -68,7 +77,8 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def test_nothing_is_left_of_a_driver_that_was_killed(name: str) -> None:
     process, watcher = _start(name)
-    assert len(marked(name)) == 2
+    while len(marked(name)) < 2:  # one that is being started shows none of its environment yet
+        time.sleep(0.05)
     while not _ignores_interruptions(watcher):
         time.sleep(0.05)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as a terminal that is closed sends them
@@ -82,6 +92,30 @@ def test_nothing_is_left_when_the_session_is_closed(name: str) -> None:
     assert _gone_within(name, 10)
     assert process.poll() is None
     _end(process)
+
+
+def test_a_process_that_wrote_its_title_over_its_environment_is_found_by_its_files(
+    name: str, tmp_path: Path
+) -> None:
+    scratch_folder(name).mkdir()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", OVERWRITING, str(log)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {MARK: name},
+        )
+        for log in (scratch_folder(name) / "agent.log", tmp_path / "agent.log")
+    ]
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+    assert marked(name) == [started[0].pid]
+    clear(name)
+    assert started[0].wait(timeout=10) == -signal.SIGKILL
+    assert started[1].poll() is None
+    started[1].kill()
+    started[1].wait()
 
 
 def test_others_are_left_alone(name: str, tmp_path: Path) -> None:

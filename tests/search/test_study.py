@@ -227,3 +227,80 @@ def test_workers_that_come_after_the_deadline_still_give_a_model(tmp_path):
     study.run()
     assert study.best is not None
     assert len(pool.started) == 1
+
+
+def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
+    def slow(job):
+        return replace(scored(job), seconds=30.0)
+
+    pool = FakePool(slow, num_workers=1)
+    study = study_in(tmp_path, pool, seconds=100.0, max_trials=None)
+    study.costs = FinishCosts(1.0, 0.0, 1.0)
+    study.budget = Budget(100.0, time.monotonic() - 65.0)  # a fit on all rows takes 30 of 35 s
+    study.run()
+    before = [job.spec.fingerprint for job in pool.started]
+    assert before
+    study.run()
+    assert len(pool.started) == len(before)  # there is no time yet
+    assert study.may_go_on()
+    study.note_fitted_again([result.number for result in study.results])
+    study.run()
+    after = [job.spec.fingerprint for job in pool.started]
+    assert len(after) > len(before)
+    assert len(set(after)) == len(after)
+
+
+@pytest.mark.parametrize("max_trials", [3, None])
+def test_a_search_that_made_all_its_trials_does_not_go_on(tmp_path, max_trials):
+    study = study_in(tmp_path, FakePool(scored), max_trials=max_trials, seconds=4.0)
+    assert not study.may_go_on()  # nothing was tried yet
+    study.run()
+    assert study.may_go_on() == (max_trials is None)
+
+
+@pytest.mark.parametrize("given", [20.0, 0.5])
+def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path, monkeypatch, given):
+    class SlowSecond(FakePool):
+        def wait(self, seconds):
+            time.sleep(0.05)
+            late = time.monotonic() > self.begun + 2.2
+            due = [worker for worker, job in self.jobs.items() if job.number == 0 or late]
+            return [self.answer(self.jobs.pop(due[0]))] if due else []
+
+    monkeypatch.setattr("autoflow.search.study._GRACE_SECONDS", 0.2)
+    pool = SlowSecond(lambda job: replace(scored(job), seconds=0.8))
+    pool.begun = time.monotonic()
+    study = study_in(tmp_path, pool, seconds=3.0, max_trials=2)
+    study.costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 3 s
+    study._allowance = lambda proposal, seconds, times: given
+    study.run()
+    assert [result.finished for result in study.results] == [True, given == 20.0]
+
+
+def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):
+    class LosingPool(FakePool):
+        """Loses its worker with the first trial, and has it back after three looks."""
+
+        looks_until_back = 0
+
+        def idle(self):
+            return [] if self.looks_until_back else super().idle()
+
+        def wait(self, seconds):
+            if not self.jobs:
+                self.looks_until_back -= 1
+                return []
+            return super().wait(seconds)
+
+    def answer(job):
+        if len(pool.started) == 1:
+            pool.looks_until_back = 3
+            return TrialResult(job.number, job.spec, Outcome.LOST, message="its worker process died")
+        return scored(job)
+
+    pool = LosingPool(answer, num_workers=1)
+    study = study_in(tmp_path / "run", pool, max_trials=4)
+    study.run()
+    study.ledger.close()
+    assert [result.outcome for result in study.results] == [Outcome.FINISHED] * 4
+    assert [job.number for job in pool.started] == [0, 0, 1, 2, 3]

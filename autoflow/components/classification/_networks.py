@@ -1,7 +1,9 @@
-"""What the networks share: the last layer and a batch size that suits the number of rows."""
+"""What the networks share: first scales, the last layer and a batch size that suits the number of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from autoflow.data.schema import DataProfile
@@ -9,6 +11,10 @@ from autoflow.data.schema import DataProfile
 if TYPE_CHECKING:
     import keras
     import keras_tuner
+    import tensorflow as tf
+
+_SCALE_STEPS = 6.0
+"""Steps of a scale over those of other weights, as in RealMLP: few steps must tell noise from features."""
 
 
 def batch_size(hp: keras_tuner.HyperParameters, profile: DataProfile) -> int:
@@ -25,3 +31,34 @@ def logits_layer(num_classes: int, seed: int) -> keras.layers.Layer:
 
     kernel = keras.initializers.VarianceScaling(0.05, seed=seed)
     return keras.layers.Dense(num_classes, kernel_initializer=kernel, name="logits")
+
+
+def feature_scales() -> keras.layers.Layer:
+    """Returns a layer that gives each feature a learned factor, 1 at first (RealMLP, arXiv 2407.04491).
+
+    A soft selection of features: AdamW moves a factor as far in few steps as a row of the matrix behind it in
+    many.
+    """
+    return _scales_class()()
+
+
+@cache
+def _scales_class() -> Callable[[], keras.layers.Layer]:
+    import keras
+
+    class FeatureScales(keras.layers.Layer):
+        """Features times factors."""
+
+        def build(self, shape: tuple[int | None, ...]) -> None:
+            """Makes the changes of the factors, flat, for matrices decay and these must not."""
+            self.changes = self.add_weight(shape=(int(shape[-1] or 0),), initializer="zeros")
+
+        def call(self, features: tf.Tensor) -> tf.Tensor:
+            """Returns as many features."""
+            return features * (1.0 + _SCALE_STEPS * self.changes.value)
+
+        def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+            """Returns the shape of the features."""
+            return shape
+
+    return FeatureScales

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from autoflow.components.base import NeuralClassifier
-from autoflow.components.classification._networks import batch_size, logits_layer
+from autoflow.components.classification._networks import batch_size, feature_scales, logits_layer
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Mlp(NeuralClassifier):
-    """Dense layers with normalisation, a smooth activation and dropout.
+    """Learned scales of the features, then dense layers with normalisation, a smooth activation and dropout.
 
-    A well-tuned plain network of this kind stands near the best on tables (Kadra et al. 2021; Holzmüller
-    et al. 2024).
+    A well-tuned plain network of this kind stands near the best on tables (Kadra et al. 2021; RealMLP,
+    Holzmüller et al. 2024, arXiv 2407.04491, from which the scales and the strong weight decay are).
 
     Args:
         num_layers: hidden layers, 0 to 5; without any, a linear model on what the extractors learn, which is
@@ -44,7 +44,7 @@ class Mlp(NeuralClassifier):
         small = profile.num_rows < 2000
         return cls(
             learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log", default=2e-3),
-            weight_decay=hp.Float("weight_decay", 1e-5, 1e-1, sampling="log", default=1e-2),
+            weight_decay=hp.Float("weight_decay", 1e-4, 1.0, sampling="log", default=0.2),
             batch_size=batch_size(hp, profile),
             label_smoothing=hp.Choice("label_smoothing", [0.0, 0.01, 0.03], default=0.0),
             num_layers=hp.Int("num_layers", 0, 4, default=cls.num_layers),
@@ -59,6 +59,8 @@ class Mlp(NeuralClassifier):
         import keras
 
         layers: list[keras.layers.Layer] = [keras.layers.Input((width,))]
+        if self.num_layers > 0:  # the matrix of a linear model is scales enough
+            layers.append(feature_scales())
         for number in range(self.num_layers):
             kernel = keras.initializers.HeNormal(seed=seed + 2 * number)
             layers.append(keras.layers.Dense(self.num_units, kernel_initializer=kernel))

@@ -117,7 +117,9 @@ def _traced(size: int, channels: int) -> Any:
     import tensorflow as tf
 
     spec = tf.TensorSpec([None], tf.string)
-    return tf.function(lambda contents: pixels_graph(contents, size, channels), input_signature=[spec])
+    return tf.function(
+        lambda contents: pixels_graph(contents, size, channels), autograph=False, input_signature=[spec]
+    )
 
 
 def _decoded(content: tf.Tensor, size: int, channels: int) -> tf.Tensor:
