@@ -20,13 +20,14 @@ from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.temperature import fit_temperature, tempered
+from autoflow.search.costs import MAX_NETWORKS_AS_FOLDS
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member
 from autoflow.search.ray_pool import RayPool, Refit
 from autoflow.search.sampler import derived_seed
-from autoflow.search.study import MAX_NETWORKS_AS_FOLDS, Study
+from autoflow.search.study import Study
 from autoflow.search.trial import TrialJob, TrialResult
 
 _ATTEMPTS = 3

@@ -19,6 +19,7 @@ from autoflow.finish import Finisher
 from autoflow.finished import FinishedModel, remember
 from autoflow.front import measured_front
 from autoflow.report.leaderboard import leaderboard, to_csv
+from autoflow.search.costs import FinishCosts
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
 from autoflow.search.fidelity import rungs_of
@@ -30,7 +31,7 @@ from autoflow.search.portfolio import recipes
 from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray
 from autoflow.search.ray_pool import RayPool
 from autoflow.search.sampler import Sampler
-from autoflow.search.study import FinishCosts, Study
+from autoflow.search.study import Study
 from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings

@@ -26,12 +26,13 @@ from ray.cluster_utils import Cluster
 from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
+from autoflow.search.costs import FinishCosts
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import MemberChooser
 from autoflow.search.ray_pool import RayPool
 from autoflow.search.ray_worker import RayWorker
 from autoflow.search.sampler import Sampler
-from autoflow.search.study import FinishCosts, Study
+from autoflow.search.study import Study
 from autoflow.search.trial import Outcome, TrialJob, TrialResult
 
 _HELD_OUT = 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
@@ -20,7 +21,7 @@ from autoflow.data.split import Fold
 from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
 from autoflow.pipeline.cache import FoldData, PreparedCache
 from autoflow.search.fidelity import sampled
-from autoflow.search.trial import Outcome, TrialJob, TrialResult
+from autoflow.search.trial import Outcome, PartResult, TrialJob, TrialResult
 
 _LEAST_SECONDS = 1.0
 
@@ -88,23 +89,24 @@ class Evaluator:
 
     def evaluate(self, job: TrialJob) -> TrialResult:
         """Returns how the trial ended; nothing that the trial does raises."""
+        experiment = self._experiment
+        part = self.evaluate_part(job)
+        return joined(job, [part], experiment.dataset.labels[experiment.validation_rows], experiment.metric)
+
+    def evaluate_part(self, job: TrialJob) -> PartResult:
+        """As `evaluate`, of the folds of the job alone."""
         given = time.monotonic()
         if isinstance(job.spec.classifier, NeuralClassifier):
             import keras  # noqa: F401  # paid once a worker, so what the trial took does not count it
+        folds = tuple(range(len(self._experiment.folds))) if job.folds is None else job.folds
         started = time.monotonic()
         job = replace(job, seconds=max(_LEAST_SECONDS, job.seconds - (started - given)))
         try:
-            result = self._evaluate(job)
-        except HopelessTrial as hopeless:
-            result = TrialResult(job.number, job.spec, Outcome.HOPELESS, message=str(hopeless))
+            part = self._fitted(job, folds)
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            text = " ".join(str(error).split()) or "no message"
-            message = (
-                f"{type(error).__name__}: {text[:300]} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
-            )
-            result = TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
-        return replace(result, seconds=time.monotonic() - started, share=job.share)
+            outcome, message = _ending(error)
+            part = PartResult(job.number, folds, outcome, message=message)
+        return replace(part, seconds=time.monotonic() - started)
 
     def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
         """Returns the pipeline fitted on all rows, with as many iterations as its trial settled on."""
@@ -115,14 +117,14 @@ class Evaluator:
             job.spec, data, self._cache, context, preparation_seed=self._experiment.seed
         ).pipeline
 
-    def _evaluate(self, job: TrialJob) -> TrialResult:
+    def _fitted(self, job: TrialJob, numbers: Sequence[int]) -> PartResult:
         started = time.monotonic()
         pipelines, probabilities, iterations = [], [], []
         folds = self._folds_with(job.share)
-        for position, fold in enumerate(folds):
+        for position, number in enumerate(numbers):
+            fold = folds[number]
             assert fold.validation is not None
-            folds_left = len(folds) - position
-            seconds = (job.seconds - (time.monotonic() - started)) / folds_left
+            seconds = (job.seconds - (time.monotonic() - started)) / (len(numbers) - position)
             # the loss of few rows is noisy: one unlucky fold must not cost a good trial
             hopeless_loss = job.hopeless_loss + 1 / math.sqrt(fold.validation.num_rows)
             context = self._context(job.seed, seconds, hopeless_loss, None)
@@ -130,28 +132,20 @@ class Evaluator:
                 job.spec, fold, self._cache, context, preparation_seed=self._experiment.seed
             )
             assert outcome.validation_probabilities is not None
-            pipelines.append(outcome.pipeline)
+            pipelines.append(pickle.dumps(outcome.pipeline))
             probabilities.append(outcome.validation_probabilities)
             if outcome.pipeline.model.iterations is not None:
                 iterations.append(outcome.pipeline.model.iterations)
-            if folds_left > 1:  # a whole fold is evidence enough to give the others up
+            # a whole fold is evidence enough to give the others up, whoever fits them
+            if number + 1 < len(folds):
                 context.report(1.0, metrics.score("log_loss", fold.validation.labels, probabilities[-1]))
-        held_out = np.concatenate(probabilities).astype(np.float32)
-        labels = self._experiment.dataset.labels[self._experiment.validation_rows]
-        score = metrics.score(self._experiment.metric, labels, held_out)
-        log_loss = metrics.score("log_loss", labels, held_out)
-        if not (math.isfinite(score) and math.isfinite(log_loss)):
-            message = f"its {self._experiment.metric} is not a finite number"
-            return TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
-        return TrialResult(
+        return PartResult(
             job.number,
-            job.spec,
+            tuple(numbers),
             Outcome.FINISHED,
-            score,
-            log_loss,
-            iterations=round(float(np.median(iterations))) if iterations else None,
-            probabilities=held_out,
-            artifact=pickle.dumps(pipelines),
+            iterations=tuple(iterations),
+            probabilities=np.concatenate(probabilities).astype(np.float32),
+            artifact=b"".join(pipelines),
         )
 
     def _folds_with(self, share: float) -> list[FoldData]:
@@ -180,6 +174,61 @@ class Evaluator:
         )
 
 
+def joined(job: TrialJob, parts: Sequence[PartResult], labels: np.ndarray, metric: str) -> TrialResult:
+    """Returns the trial that the folds of all parts make; a part that did not finish ends it.
+
+    Args:
+        job: the trial.
+        parts: with disjoint folds, in any order.
+        labels: int32[m], of the held-out rows of all folds.
+        metric: that ranks trials.
+    """
+    started = time.monotonic()
+    try:
+        result = _scored(job, sorted(parts, key=lambda part: part.folds), labels, metric)
+    except Exception as error:
+        outcome, message = _ending(error)
+        result = TrialResult(job.number, job.spec, outcome, message=message)
+    seconds = sum(part.seconds for part in parts) + time.monotonic() - started
+    return replace(result, seconds=seconds, share=job.share)
+
+
+def _scored(job: TrialJob, parts: Sequence[PartResult], labels: np.ndarray, metric: str) -> TrialResult:
+    for part in parts:
+        if part.outcome is not Outcome.FINISHED:
+            return TrialResult(job.number, job.spec, part.outcome, message=part.message)
+    held_out = np.concatenate([part.probabilities for part in parts])
+    score = metrics.score(metric, labels, held_out)
+    log_loss = metrics.score("log_loss", labels, held_out)
+    if not (math.isfinite(score) and math.isfinite(log_loss)):
+        message = f"its {metric} is not a finite number"
+        return TrialResult(job.number, job.spec, Outcome.FAILED, message=message)
+    iterations = [each for part in parts for each in part.iterations]
+    return TrialResult(
+        job.number,
+        job.spec,
+        Outcome.FINISHED,
+        score,
+        log_loss,
+        iterations=round(float(np.median(iterations))) if iterations else None,
+        probabilities=held_out,
+        artifact=b"".join(part.artifact for part in parts),
+    )
+
+
+def _ending(error: Exception) -> tuple[Outcome, str]:
+    """Returns how a trial ended that raised, and the sentence that says why."""
+    if isinstance(error, HopelessTrial):
+        return Outcome.HOPELESS, str(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split()) or "no message"
+    place = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
+    return Outcome.FAILED, f"{type(error).__name__}: {text[:300]} ({place})"
+
+
 def load_pipelines(artifact: bytes) -> Sequence[FittedPipeline]:
     """Returns the fitted pipelines of a trial of this run, one a fold."""
-    return pickle.loads(artifact)
+    stream, pipelines = io.BytesIO(artifact), []
+    while stream.tell() < len(artifact):
+        pipelines.append(pickle.load(stream))
+    return pipelines

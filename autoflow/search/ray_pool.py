@@ -19,7 +19,7 @@ from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Experiment
 from autoflow.search.ray_cluster import last_line
 from autoflow.search.ray_worker import RayWorker
-from autoflow.search.trial import Outcome, Refits, TrialJob, TrialResult
+from autoflow.search.trial import Outcome, PartResult, Refits, TrialJob, TrialResult
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
@@ -45,6 +45,7 @@ class _Slot:
     job: TrialJob | None = None
     reference: Any = None
     kill_at: float = float("inf")
+    is_forgotten: bool = False
     knows_tensorflow: bool = False
 
 
@@ -53,7 +54,7 @@ class RayPool:
     """A pool of Ray actors; implements `WorkerPool`. Call `begin` once before the first trial.
 
     Args:
-        num_workers: trials that run side by side.
+        num_workers: trials, or parts of trials, that run side by side.
         num_threads: threads of each.
         component_files: the user's own components.
         session: see `RayWorker`.
@@ -114,19 +115,24 @@ class RayPool:
         return self._slots[worker].knows_tensorflow
 
     def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial to an idle worker."""
+        """Gives a trial, or some folds of one, to an idle worker."""
         slot = self._slots[worker]
         slot.job = job
         slot.reference = self._actor(slot).evaluate.remote(job)
         slot.kill_at = time.monotonic() + job.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
         slot.knows_tensorflow = slot.knows_tensorflow or needs_tensorflow
 
-    def running(self) -> list[TrialJob]:
-        """Returns the trials in progress."""
-        return [slot.job for slot in self._slots if slot.job is not None]
+    def forget(self, number: int) -> None:
+        """Drops what will come of the parts of a trial; their workers are idle after them.
 
-    def wait(self, seconds: float) -> list[TrialResult]:
-        """Returns the trials that ended, waiting up to `seconds` for the first.
+        They are not stopped, as another process would import and read for longer than most folds take.
+        """
+        for slot in self._slots:
+            if slot.job is not None and slot.job.number == number:
+                slot.is_forgotten = True
+
+    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+        """Returns what ended, waiting up to `seconds` for the first.
 
         Raises:
             MachineError: for a minute no worker found a place in the cluster.
@@ -134,20 +140,26 @@ class RayPool:
         import ray
 
         self._check_places()
-        busy = {slot.reference: slot for slot in self._slots if slot.job is not None}
+        busy = [slot for slot in self._slots if slot.job is not None]
         if not busy:
             ray.wait([slot.process for slot in self._slots], timeout=max(seconds, 0.0))
             return []
-        ready, _ = ray.wait(list(busy), num_returns=1, timeout=max(seconds, 0.0))
-        results = [self._collect(busy[reference]) for reference in ready]
-        for slot in self._slots:
-            if slot.job is not None and time.monotonic() > slot.kill_at:
-                results.append(
-                    self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
-                )
-            elif slot.job is not None and self._held_bytes(slot) > self.worker_bytes:
-                results.append(self._lose(slot, Outcome.FAILED, self._too_much()))
+        ready, _ = ray.wait([slot.reference for slot in busy], num_returns=1, timeout=max(seconds, 0.0))
+        results = []
+        for slot in busy:
+            is_forgotten = slot.is_forgotten
+            result = self._collect(slot) if slot.reference in ready else self._stopped(slot)
+            if result is not None and not is_forgotten:
+                results.append(result)
         return results
+
+    def _stopped(self, slot: _Slot) -> TrialResult | PartResult | None:
+        """Ends a worker that took too much time or memory; None where it did not."""
+        if time.monotonic() > slot.kill_at:
+            return self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
+        if self._held_bytes(slot) > self.worker_bytes:
+            return self._lose(slot, Outcome.FAILED, self._too_much())
+        return None
 
     def _is_up(self, slot: _Slot) -> bool:
         """Tells whether a worker has begun or died, which its next trial will show."""
@@ -249,24 +261,24 @@ class RayPool:
         for slot in self._slots:
             self._end(slot)
 
-    def _collect(self, slot: _Slot) -> TrialResult:
+    def _collect(self, slot: _Slot) -> TrialResult | PartResult:
         import ray
 
         try:
-            result = ray.get(slot.reference)
+            result: TrialResult | PartResult = ray.get(slot.reference)
         except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
             return self._lose(slot, Outcome.LOST, _WORKER_DIED)
         except ray.exceptions.RayError as error:
             return self._lose(slot, Outcome.FAILED, last_line(error))
-        slot.job = slot.reference = None
+        slot.job, slot.reference, slot.is_forgotten = None, None, False
         return result
 
-    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult:
+    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult | PartResult:
         assert slot.job is not None
         lost = slot.job
         self._end(slot)
         self._actor(slot)  # it starts while others work
-        return TrialResult(lost.number, lost.spec, outcome, message=message)
+        return lost.ended(outcome, message)
 
     def _end(self, slot: _Slot) -> None:
         """Ends a worker process; the next use of the slot starts another."""
@@ -274,7 +286,8 @@ class RayPool:
 
         if slot.actor is not None:
             ray.kill(slot.actor)
-        slot.actor, slot.job, slot.reference, slot.knows_tensorflow = None, None, None, False
+        slot.actor, slot.job, slot.reference = None, None, None
+        slot.is_forgotten = slot.knows_tensorflow = False
 
     def _actor(self, slot: _Slot) -> Any:
         if slot.actor is None:

@@ -14,7 +14,7 @@ from autoflow.components.discovery import ComponentFile, discover
 from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Evaluator, Experiment
 from autoflow.search.leftovers import scratch_folder
-from autoflow.search.trial import TrialJob, TrialResult
+from autoflow.search.trial import PartResult, TrialJob, TrialResult
 
 
 class RayWorker:
@@ -46,12 +46,14 @@ class RayWorker:
         self._evaluator = Evaluator(experiment, PreparedCache(self._cache_folder), self._num_threads)
         return os.getpid()
 
-    def evaluate(self, job: TrialJob) -> TrialResult:
-        """Runs one trial, and ends the processes that it left behind."""
+    def evaluate(self, job: TrialJob) -> TrialResult | PartResult:
+        """Runs one trial or its part of one, and ends the processes that it left behind."""
         assert self._evaluator is not None
         before = set(psutil.Process().children(recursive=True))
         try:
-            return self._evaluator.evaluate(job)
+            if job.folds is None:
+                return self._evaluator.evaluate(job)
+            return self._evaluator.evaluate_part(job)
         finally:
             for process in set(psutil.Process().children(recursive=True)) - before:
                 with contextlib.suppress(psutil.Error):  # it went by itself

@@ -16,11 +16,13 @@ from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
 from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.costs import FinishCosts
 from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
 from autoflow.search.fidelity import promotions
 from autoflow.search.ledger import Ledger, LedgerEntry
 from autoflow.search.members import MAX_MEMBERS, MemberChooser
 from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
+from autoflow.search.shared_folds import RunningTrials, speed_up
 from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 
 _SHORTEST_TRIAL_SECONDS = 1.5
@@ -36,48 +38,6 @@ _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 _IMPORTING = 10.0
 """Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
-
-MAX_NETWORKS_AS_FOLDS = 2
-"""Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
-
-
-@dataclass(frozen=True)
-class FinishCosts:
-    """What the end of a run costs: the study leaves that much time.
-
-    Args:
-        fixed_seconds: exporting, verifying, reporting a single model.
-        member_seconds: the same for each further pipeline of an ensemble.
-        refit_factor: seconds of a refit on all rows for each second that the trial took.
-        network_pipelines: pipelines that a network brings as a member: under cross-validation its folds, more
-            than 1.
-        ending_seconds: what is left to do after the export, part of `fixed_seconds`.
-        megabyte_seconds: more for each million bytes of fitted pipelines.
-    """
-
-    fixed_seconds: float
-    member_seconds: float
-    refit_factor: float
-    network_pipelines: int = 1
-    ending_seconds: float = 0.0
-    megabyte_seconds: float = 0.0
-
-    def export_seconds(self, trials: Sequence[TrialResult]) -> float:
-        """Returns what exporting an ensemble of some trials takes."""
-        networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
-        pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.network_pipelines - 1)
-        megabytes = sum(trial.num_bytes for trial in trials) / 1e6
-        return (
-            self.fixed_seconds
-            + self.member_seconds * max(0, pipelines - 1)
-            + self.megabyte_seconds * megabytes
-        )
-
-    def affordable_members(self, seconds: float) -> int:
-        """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""
-        if self.member_seconds <= 0:
-            return MAX_MEMBERS
-        return max(1, min(MAX_MEMBERS, 1 + int((seconds - self.fixed_seconds) / self.member_seconds)))
 
 
 @dataclass
@@ -128,6 +88,9 @@ class Study:
     _fitted_again: set[int] = field(default_factory=set, init=False)
     _warned_of: set[str] = field(default_factory=set, init=False)
 
+    def __post_init__(self) -> None:
+        self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
+
     @property
     def best(self) -> TrialResult | None:
         """The finished trial with the best score; of equals the earlier one."""
@@ -163,7 +126,7 @@ class Study:
             self._hand_out()
             if self._is_over():
                 break
-            for result in self.pool.wait(0.25):
+            for result in self._trials.wait(0.25):
                 self._take(result)
         self._give_up_running()
         self._warn_of_broken_components()
@@ -187,7 +150,7 @@ class Study:
                 return True
         elif left < 0 and not self._ends_in_time():
             return True
-        if self.pool.running():
+        if self._trials.jobs:
             return False
         all_tried = self.max_trials is not None and len(self.results) >= self.max_trials
         # without an idle worker those that died are being replaced
@@ -199,19 +162,19 @@ class Study:
         What a better one of them added to the time for fits on all rows is no reason to lose the others, as
         long as there is time to export.
         """
-        ends = max((self._started[job.number] + job.seconds for job in self.pool.running()), default=0.0)
+        ends = max((self._started[job.number] + job.seconds for job in self._trials.jobs), default=0.0)
         in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
         return in_time and self.budget.elapsed() < ends + _GRACE_SECONDS
 
     def _give_up_running(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
         why = "was stopped with the search" if self.should_stop() else Outcome.OUT_OF_TIME.value
-        for job in self.pool.running():
+        for job in self._trials.jobs:
             seconds = self.budget.elapsed() - self._started[job.number]
             result = TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, seconds=seconds, message=why)
             self.results.append(result)
             self._tell_ended(result)
-        self.pool.abandon()
+        self._trials.abandon()
 
     def _tell_ended(self, result: TrialResult) -> tuple[int, int]:
         """Tells the observer, and returns how many trials have a score and how many have none."""
@@ -221,31 +184,53 @@ class Study:
         return num_finished, num_failed
 
     def _hand_out(self) -> None:
-        for worker in self.pool.idle():
-            seconds = self._search_seconds()
-            if self.costs.network_pipelines > 1:  # folds are no model to export: it must be fitted again
-                left = self.budget.remaining() - self.costs.fixed_seconds
-                seconds = min(seconds, left / (1 + self.costs.refit_factor))
-            first = self._next_number == 0 and not self._retries
-            if seconds < _SHORTEST_TRIAL_SECONDS and not first:
+        """Gives each idle worker a trial; they share the folds of one where trials or the time run short."""
+        unused: list[int] = []
+        while idle := [worker for worker in self.pool.idle() if worker not in unused]:
+            num_left = self._num_left()
+            if num_left <= 0:
                 return
-            num_begun = len(self.results) + len(self.pool.running())
-            if self._retries:
-                job = replace(self._retries.popleft(), seconds=seconds)
-            elif self.max_trials is not None and num_begun >= self.max_trials:
-                return
-            else:
-                proposal = self._propose(worker, seconds)
-                if proposal is None:
-                    continue
-                seconds = max(self._allowance(proposal, seconds), _SHORTEST_TRIAL_SECONDS)
-                job = self._new_job(proposal, seconds)
-            self._tries[job.number] = self._tries.get(job.number, 0) + 1
-            self._started[job.number] = self.budget.elapsed()
-            self.pool.start(worker, job, needs_tensorflow=isinstance(job.spec.classifier, NeuralClassifier))
-            self.observer(TrialStarted(job))
+            if not self._begin(idle[: max(1, int(len(idle) / num_left))]):
+                unused.append(idle[0])
+        if len(unused) > 1 and self.costs.num_folds > 1:
+            self._begin(unused)
 
-    def _allowance(self, proposal: Proposal, seconds: float) -> float:
+    def _num_left(self) -> float:
+        """Returns how many trials may be handed out, those to repeat among them."""
+        if self.max_trials is None:
+            return math.inf
+        return self.max_trials - len(self.results) - len(self._trials.jobs)
+
+    def _begin(self, workers: Sequence[int]) -> bool:
+        """Hands one trial out to idle workers, and tells whether there was one that would end in time."""
+        times = speed_up(self.costs.num_folds, len(workers))
+        seconds = self._trial_seconds(times)
+        first = self._next_number == 0 and not self._retries
+        if seconds < _SHORTEST_TRIAL_SECONDS and not first:
+            return False
+        if self._retries:
+            job = replace(self._retries.popleft(), seconds=seconds)
+        else:
+            proposal = self._propose(workers, seconds, times)
+            if proposal is None:
+                return False
+            seconds = max(self._allowance(proposal, seconds, times), _SHORTEST_TRIAL_SECONDS)
+            job = self._new_job(proposal, seconds)
+        self._tries[job.number] = self._tries.get(job.number, 0) + 1
+        self._started[job.number] = self.budget.elapsed()
+        self._trials.start(workers, job, self.costs.num_folds)
+        self.observer(TrialStarted(job))
+        return True
+
+    def _trial_seconds(self, times: float) -> float:
+        """Returns the wall time left for a trial that ends `times` as soon as on one worker."""
+        seconds = self._search_seconds()
+        if self.costs.num_folds > 1:  # folds are no model to export: it must be fitted again, on one worker
+            left = self.budget.remaining() - self.costs.fixed_seconds
+            seconds = min(seconds, left / (1 + self.costs.refit_factor * times))
+        return seconds
+
+    def _allowance(self, proposal: Proposal, seconds: float, times: float) -> float:
         """Returns the time that a trial may take of what the search has left.
 
         What is not done when the search ends counts for nothing, and the end comes nearer as better trials
@@ -253,7 +238,7 @@ class Study:
         """
         if self.best is None:
             return seconds
-        usual = self._usual_seconds(proposal.spec, proposal.share) / _USUAL_SHARE
+        usual = self._usual_seconds(proposal.spec, proposal.share) / _USUAL_SHARE / times
         return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 
     def _new_job(self, proposal: Proposal, seconds: float) -> TrialJob:
@@ -263,12 +248,12 @@ class Study:
         seed = derived_seed(self.seed, number)
         return TrialJob(number, proposal.spec, seed, seconds, self._hopeless_loss(), proposal.share)
 
-    def _propose(self, worker: int, seconds: float) -> Proposal | None:
+    def _propose(self, workers: Sequence[int], seconds: float, times: float) -> Proposal | None:
         """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time."""
         for rising in self._promotions():
-            if self._usual_seconds(rising.spec, rising.share) <= seconds:
+            if self._usual_seconds(rising.spec, rising.share) <= seconds * times:
                 return rising
-        proposal = self._new_proposal(worker, seconds)
+        proposal = self._new_proposal(workers, seconds, times)
         return None if proposal is None else replace(proposal, share=self.rungs[0])
 
     def _promotions(self) -> list[Proposal]:
@@ -283,21 +268,20 @@ class Study:
         begun = {(each.spec.fingerprint, each.share) for each in self._proposals.values()}
         return [replace(by_recipe[recipe], share=share) for recipe, share in promotions(losses, begun)]
 
-    def _new_proposal(self, worker: int, seconds: float) -> Proposal | None:
+    def _new_proposal(self, workers: Sequence[int], seconds: float, times: float) -> Proposal | None:
         """Returns the next recipe or one from TPE; None where what is left to try would not end in time.
 
         TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
         """
         share = self.rungs[0]
-        knows = self.pool.knows_tensorflow(worker)
-        others = {
-            self.pool.knows_tensorflow(other) for other in range(self.pool.num_workers) if other != worker
-        }
+        known = [self.pool.knows_tensorflow(worker) for worker in range(self.pool.num_workers)]
+        knows = all(known[worker] for worker in workers)
+        others = {knowing for worker, knowing in enumerate(known) if worker not in workers}
 
         def fits(spec: PipelineSpec) -> bool:
-            imports = isinstance(spec.classifier, NeuralClassifier) and not knows and True in others
+            imports = isinstance(spec.classifier, NeuralClassifier) and not knows and True in known
             left = seconds - _IMPORTING if imports else seconds
-            return self._usual_seconds(spec, share) <= left
+            return self._usual_seconds(spec, share) <= left * times
 
         fitting = [each for each in self._pending if fits(each.spec)]
         if not fitting and self._pending and self._next_number > 0:
@@ -348,7 +332,7 @@ class Study:
         proposal = self._proposals[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self._tell(proposal, result)
-        num_bytes = len(result.artifact or b"") // self.costs.network_pipelines
+        num_bytes = len(result.artifact or b"") // self.costs.num_folds
         self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
         self.num_new += 1
         num_finished, num_failed = self._tell_ended(result)

@@ -33,9 +33,10 @@ class TrialJob:
         number: counts from 0 in the order of proposal.
         spec: the pipeline.
         seed: derived from the run's seed and the number.
-        seconds: time that the fits of all folds together should take at most.
+        seconds: wall time that its fits should take at most.
         hopeless_loss: validation log-loss above which the trial is given up early.
         share: of the training rows that it may learn from, above 0 to 1.
+        folds: numbers of the folds to fit, ascending, where several workers share the trial; None for all.
     """
 
     number: int
@@ -44,6 +45,38 @@ class TrialJob:
     seconds: float = float("inf")
     hopeless_loss: float = float("inf")
     share: float = 1.0
+    folds: tuple[int, ...] | None = None
+
+    def ended(self, outcome: Outcome, message: str) -> TrialResult | PartResult:
+        """Returns the result of a worker that did not come back with one."""
+        if self.folds is None:
+            return TrialResult(self.number, self.spec, outcome, message=message)
+        return PartResult(self.number, self.folds, outcome, message=message)
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What became of the folds of a trial that one worker had; `joined` makes a trial of the parts.
+
+    Args:
+        number: the trial's number.
+        folds: numbers of the folds, ascending.
+        outcome: how they ended.
+        seconds: wall time on the worker.
+        message: a sentence for folds that did not finish.
+        iterations: rounds or epochs that each fold settled on; empty where there are none.
+        probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
+        artifact: the fitted pipelines, pickled one after the other.
+    """
+
+    number: int
+    folds: tuple[int, ...]
+    outcome: Outcome
+    seconds: float = 0.0
+    message: str = ""
+    iterations: tuple[int, ...] = ()
+    probabilities: np.ndarray | None = field(default=None, repr=False, compare=False)
+    artifact: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -56,11 +89,11 @@ class TrialResult:
         outcome: how it ended.
         score: validation score in the metric of the search; NaN unless finished.
         log_loss: validation log-loss; NaN unless finished.
-        seconds: wall time on the worker.
+        seconds: wall time on the worker; of workers that shared its folds the sum.
         iterations: rounds or epochs that the folds settled on (their median); None where there are none.
         message: a sentence for a trial that did not finish.
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
-        artifact: the fitted pipelines of all folds, pickled.
+        artifact: the fitted pipelines of all folds, pickled one after the other.
         share: of the training rows that it learned from.
         num_bytes: of one fitted pipeline, pickled; 0 where not known.
     """
@@ -109,7 +142,7 @@ class WorkerPool(Protocol):
 
     @property
     def num_workers(self) -> int:
-        """Trials that run side by side; workers are numbered from 0."""
+        """Workers, numbered from 0; each has one trial or part of a trial at a time."""
 
     def idle(self) -> list[int]:
         """Returns the workers that can take a trial now; not those that are being replaced."""
@@ -118,13 +151,13 @@ class WorkerPool(Protocol):
         """Tells whether the worker has imported TensorFlow already."""
 
     def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial to an idle worker."""
+        """Gives a trial, or some folds of one, to an idle worker."""
 
-    def running(self) -> list[TrialJob]:
-        """Returns the trials in progress."""
+    def forget(self, number: int) -> None:
+        """Drops what will come of the parts of a trial; their workers are idle after them."""
 
-    def wait(self, seconds: float) -> list[TrialResult]:
-        """Returns the trials that ended, waiting up to `seconds` for the first."""
+    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+        """Returns what ended, waiting up to `seconds` for the first."""
 
     def abandon(self) -> None:
         """Stops all trials in progress; their workers are replaced when they are needed again."""

@@ -12,7 +12,7 @@ import pytest
 from autoflow.errors import MachineError
 from autoflow.search.ray_pool import RayPool, Refit, _Slot
 from autoflow.search.ray_worker import RayWorker
-from autoflow.search.trial import Outcome, TrialJob
+from autoflow.search.trial import Outcome, PartResult, TrialJob
 
 
 def test_a_trial_that_takes_too_much_memory_is_stopped_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +22,8 @@ def test_a_trial_that_takes_too_much_memory_is_stopped_and_said(monkeypatch: pyt
     monkeypatch.setattr("ray.get", lambda reference: os.getpid())
     ended = []
     monkeypatch.setattr("ray.kill", ended.append)
+    replacement = SimpleNamespace(begin=SimpleNamespace(remote=lambda experiment: "process"))
+    monkeypatch.setattr(RayPool, "_new_actor", lambda pool: replacement)
     held = psutil.Process().memory_info().rss
     for limit, outcomes in ((10 * held, []), (held / 100, [Outcome.FAILED]), (float("inf"), [])):
         pool = RayPool(0, 1, (), "session", limit)
@@ -38,18 +40,18 @@ def test_a_trial_that_takes_too_much_memory_is_stopped_and_said(monkeypatch: pyt
 def test_processes_that_a_trial_left_behind_are_ended_and_others_are_not() -> None:
     left: list[subprocess.Popen[bytes]] = []
 
-    def evaluate(job: str) -> str:
+    def evaluate(job: TrialJob) -> str:
         left.append(subprocess.Popen(["sleep", "1000"], start_new_session=True))
-        if job == "bad":
+        if job.number == 1:
             raise ValueError("no luck")
         return "result"
 
     earlier = subprocess.Popen(["sleep", "1000"])
     worker = object.__new__(RayWorker)
     worker._evaluator = SimpleNamespace(evaluate=evaluate)
-    assert worker.evaluate("good") == "result"
+    assert worker.evaluate(TrialJob(0, None, 0)) == "result"
     with pytest.raises(ValueError, match="no luck"):
-        worker.evaluate("bad")
+        worker.evaluate(TrialJob(1, None, 0))
     assert [process.wait(timeout=10) for process in left] == [-9, -9]
     assert earlier.poll() is None
     earlier.kill()
@@ -161,3 +163,46 @@ def test_a_fit_on_all_rows_that_takes_too_much_memory_is_stopped(monkeypatch: py
     assert refits.fitted == {}
     assert "GB of memory and was stopped" in refits.failed[7]
     assert fake.ended == ["a0"]
+
+
+def test_a_part_of_a_trial_that_ended_elsewhere_is_dropped_and_its_worker_is_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeRay(monkeypatch)
+    given = PartResult(7, (0,), Outcome.FINISHED)
+    fake.answers = {"a0.begin": 1, "a0.evaluate": given}
+    fake.ready = {"a0.begin", "a0.evaluate"}
+    pool = _pool(monkeypatch, 1)
+    pool.begin("data")
+    # only what is in progress is forgotten, and nothing of another trial
+    for number, results in ((8, [given]), (7, []), (8, [given])):
+        pool.start(0, TrialJob(7, None, 0, folds=(0,)), needs_tensorflow=False)
+        pool.forget(number)
+        assert pool.idle() == []
+        assert pool.wait(0.0) == results
+        assert pool.idle() == [0]
+    assert fake.ended == []
+
+
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_a_part_that_does_not_come_back_is_stopped_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, is_forgotten: bool
+) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": 1}
+    fake.ready = {"a0.begin", "a1.begin"}
+    pool = _pool(monkeypatch, 1)
+    pool.begin("data")
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    pool.start(0, TrialJob(7, None, 0, 10.0, folds=(1, 2)), needs_tensorflow=False)
+    if is_forgotten:
+        pool.forget(7)
+    clock[0] = 34.0
+    assert pool.wait(0.0) == []
+    clock[0] = 36.0
+    text = "it did not come back in time and was stopped"
+    told = [PartResult(7, (1, 2), Outcome.OUT_OF_TIME, message=text)]
+    assert pool.wait(0.0) == ([] if is_forgotten else told)
+    assert fake.ended == ["a0"]
+    assert pool.idle() == [0]

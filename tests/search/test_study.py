@@ -1,118 +1,25 @@
 """The search loop against a pool without processes."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from fake_pool import FakePool, scored, study_in
 
 from autoflow.budget import Budget
 from autoflow.components.discovery import discover
-from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
 from autoflow.errors import NoModelError
+from autoflow.search.costs import FinishCosts
 from autoflow.search.events import TrialEnded, Warned
-from autoflow.search.ledger import Ledger
-from autoflow.search.members import MemberChooser
-from autoflow.search.portfolio import recipes
-from autoflow.search.sampler import Sampler
-from autoflow.search.study import FinishCosts, Study
-from autoflow.search.trial import Outcome, TrialJob, TrialResult
-
-PROFILE = DataProfile(
-    500,
-    (300, 200),
-    (
-        ColumnProfile("age", ColumnKind.NUMERIC, 60, 0.1),
-        ColumnProfile("town", ColumnKind.CATEGORICAL, 12, 0.0, 8.0),
-        ColumnProfile("note", ColumnKind.TEXT, 480, 0.0, 90.0),
-    ),
-)
-
-
-@dataclass
-class FakePool:
-    """Answers each trial at once; `answer` makes the result."""
-
-    answer: object
-    num_workers: int = 2
-    jobs: dict[int, TrialJob] = field(default_factory=dict)
-    knows: set[int] = field(default_factory=set)
-    started: list[TrialJob] = field(default_factory=list)
-
-    def idle(self):
-        return [worker for worker in range(self.num_workers) if worker not in self.jobs]
-
-    def knows_tensorflow(self, worker):
-        return worker in self.knows
-
-    def start(self, worker, job, *, needs_tensorflow):
-        self.jobs[worker] = job
-        self.started.append(job)
-        if needs_tensorflow:
-            self.knows.add(worker)
-
-    def running(self):
-        return list(self.jobs.values())
-
-    def wait(self, seconds):
-        worker, job = next(iter(self.jobs.items()))
-        del self.jobs[worker]
-        return [self.answer(job)]
-
-    def abandon(self):
-        self.jobs.clear()
-
-
-def scored(job):
-    # a smooth landscape that depends on the recipe only
-    score = 0.2 + (int(job.spec.fingerprint, 16) % 1000) / 1000
-    return TrialResult(
-        job.number,
-        job.spec,
-        Outcome.FINISHED,
-        score,
-        score,
-        0.01,
-        7,
-        probabilities=np.ones((4, 2), np.float32) / 2,
-        artifact=b"x",
-        share=job.share,
-    )
+from autoflow.search.trial import Outcome, TrialResult
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _components():
+    import keras_tuner  # noqa: F401  # a search pays for it before its first trial
+
     discover()
-
-
-def study_in(
-    folder,
-    pool,
-    *,
-    max_trials=20,
-    seconds=60.0,
-    observer=lambda event: None,
-    should_stop=lambda: False,
-    rungs=(1.0,),
-):
-    ledger = Ledger(folder, {"data": "d"})
-    study = Study(
-        pool=pool,
-        sampler=Sampler(PROFILE, 0),
-        ledger=ledger,
-        chooser=MemberChooser(ledger, np.array([0, 1, 0, 1], np.int32), 2, "log_loss", 0),
-        budget=Budget(seconds),
-        costs=FinishCosts(1.0, 0.0, 0.3),
-        metric="log_loss",
-        seed=0,
-        max_trials=max_trials,
-        recipes=recipes(PROFILE),
-        observer=observer,
-        should_stop=should_stop,
-        rungs=rungs,
-    )
-    study.restore()
-    return study
 
 
 def test_a_search_runs_the_portfolio_first_and_then_asks_tpe(tmp_path):
@@ -365,7 +272,7 @@ def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path
     pool.begun = time.monotonic()
     study = study_in(tmp_path, pool, seconds=3.0, max_trials=2)
     study.costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 3 s
-    study._allowance = lambda proposal, seconds: given
+    study._allowance = lambda proposal, seconds, times: given
     study.run()
     assert [result.finished for result in study.results] == [True, given == 20.0]
 

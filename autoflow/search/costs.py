@@ -1,0 +1,52 @@
+"""What the end of a run costs, so that a search leaves time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoflow.components.base import NeuralClassifier
+from autoflow.search.members import MAX_MEMBERS
+from autoflow.search.trial import TrialResult
+
+MAX_NETWORKS_AS_FOLDS = 2
+"""Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
+
+
+@dataclass(frozen=True)
+class FinishCosts:
+    """What the end of a run costs: the study leaves that much time.
+
+    Args:
+        fixed_seconds: exporting, verifying, reporting a single model.
+        member_seconds: the same for each further pipeline of an ensemble.
+        refit_factor: seconds of a refit on all rows for each second that the trial took.
+        num_folds: folds of a trial; under cross-validation, with more than 1, a network brings so many
+            pipelines as a member.
+        ending_seconds: what is left to do after the export, part of `fixed_seconds`.
+        megabyte_seconds: more for each million bytes of fitted pipelines.
+    """
+
+    fixed_seconds: float
+    member_seconds: float
+    refit_factor: float
+    num_folds: int = 1
+    ending_seconds: float = 0.0
+    megabyte_seconds: float = 0.0
+
+    def export_seconds(self, trials: Sequence[TrialResult]) -> float:
+        """Returns what exporting an ensemble of some trials takes."""
+        networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
+        pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.num_folds - 1)
+        megabytes = sum(trial.num_bytes for trial in trials) / 1e6
+        return (
+            self.fixed_seconds
+            + self.member_seconds * max(0, pipelines - 1)
+            + self.megabyte_seconds * megabytes
+        )
+
+    def affordable_members(self, seconds: float) -> int:
+        """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""
+        if self.member_seconds <= 0:
+            return MAX_MEMBERS
+        return max(1, min(MAX_MEMBERS, 1 + int((seconds - self.fixed_seconds) / self.member_seconds)))
