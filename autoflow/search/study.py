@@ -36,6 +36,8 @@ _USUAL_SHARE = 0.7
 _ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
+_SECONDS_BETWEEN_DRAWS = 1.0
+"""After as many in vain: what fits changes slowly, and drawing takes time from trials."""
 _IMPORTING = 10.0
 """Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
 
@@ -86,6 +88,7 @@ class Study:
     _num_opening: int = field(default=0, init=False)
     _members: tuple[int, list[TrialResult]] = field(default=(0, []), init=False)
     _fitted_again: set[int] = field(default_factory=set, init=False)
+    _drawn_in_vain: dict[float, float] = field(default_factory=dict, init=False)
     _warned_of: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -284,15 +287,8 @@ class Study:
             return self._usual_seconds(spec, share) <= left * times
 
         fitting = [each for each in self._pending if fits(each.spec)]
-        if not fitting and self._pending and self._next_number > 0:
-            return None
-        if not self._pending:
-            for _ in range(_ASKED_TO_FIT):
-                proposal = self.sampler.ask(self._next_number)
-                if fits(proposal.spec):
-                    return proposal
-                self.sampler.tell(proposal, None)
-            return None
+        if not fitting and (self._next_number > 0 or not self._pending):
+            return self._drawn(fits, times)
         proposal = fitting[0] if fitting else self._pending[0]
         if self._next_number > 0 and others and others != {knows} and (knows or True in others):
             suiting = (
@@ -301,6 +297,18 @@ class Study:
             proposal = next(suiting, proposal)
         self._pending.remove(proposal)
         return proposal
+
+    def _drawn(self, fits: Callable[[PipelineSpec], bool], times: float) -> Proposal | None:
+        """Returns a proposal from TPE that would end in time; None where a few were drawn in vain."""
+        if self.budget.elapsed() < self._drawn_in_vain.get(times, -math.inf) + _SECONDS_BETWEEN_DRAWS:
+            return None
+        for _ in range(_ASKED_TO_FIT):
+            proposal = self.sampler.ask(self._next_number)
+            if fits(proposal.spec):
+                return proposal
+            self.sampler.tell(proposal, None)
+        self._drawn_in_vain[times] = self.budget.elapsed()
+        return None
 
     def _usual_seconds(self, spec: PipelineSpec, share: float) -> float:
         """Returns what a trial with this classifier takes at least, judged by those before; 0 if unknown.
