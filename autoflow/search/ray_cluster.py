@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,17 +79,18 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
         if address is not None:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             return
-        ray.init(
-            address="local",  # a stale or foreign cluster on this machine is none of ours
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            object_store_memory=_object_store_bytes(),
-            _node_ip_address="127.0.0.1",
-            # Ray opens its folder to everybody, so it lies in one that is private
-            _temp_dir=str(scratch_folder(session) / "ray"),
-        )
+        with _deaf_to_hang_ups():
+            ray.init(
+                address="local",  # a stale or foreign cluster on this machine is none of ours
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=_object_store_bytes(),
+                _node_ip_address="127.0.0.1",
+                # Ray opens its folder to everybody, so it lies in one that is private
+                _temp_dir=str(scratch_folder(session) / "ray"),
+            )
 
 
 def _check_reachable(address: str) -> None:
@@ -142,6 +144,20 @@ def _sheltered(session: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaf_to_hang_ups() -> Iterator[None]:
+    """Lets what is started inherit a blocked SIGHUP, as Ray itself does with SIGINT.
+
+    A terminal that is closed sends it to the whole group; a search that is still starting would wait for the
+    ended Ray, and Ray ends the process of who waits for a minute.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,13 @@ def left_of(session):
     return marked(session), list(scratch_folder(session).parent.glob(scratch_folder(session).name))
 
 
+def blocks(pid, number):
+    """Tells whether a process blocks a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    return bool(mask >> (number - 1) & 1)
+
+
 def addresses_listened_on(pid):
     """Returns where a process and all that it started wait for connections."""
     root = psutil.Process(pid)
@@ -119,7 +127,9 @@ def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_
     read_trials(process, 3)
     session = session_of(folder)
     started = time.monotonic()
-    if number == signal.SIGINT:  # a terminal sends it to the whole group, `kill` to one process
+    if number == signal.SIGHUP:  # else a terminal that is closed would end them before the search
+        assert all(blocks(pid, number) for pid in marked(session) if pid != process.pid)
+    if number != signal.SIGTERM:  # a terminal sends them to the whole group, `kill` to one process
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
