@@ -59,6 +59,7 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
         try:
             if started:
                 _initialise(num_cpus, address, session)
+                _let_ray_print(False)
         except Exception as error:
             place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
             raise MachineError(f"{place}: {last_line(error)}") from error
@@ -93,6 +94,16 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
             )
 
 
+def _let_ray_print(wanted: bool) -> None:
+    """Says whether Ray may tell of dead workers on standard output, as `log_to_driver` does not keep it from.
+
+    The study tells of them in the sentence of the trial. There is no option; Ray's debugger does the same.
+    """
+    import ray._private.worker
+
+    ray._private.worker._worker_logs_enabled = wanted
+
+
 def _check_reachable(address: str) -> None:
     """Raises MachineError where nothing listens: Ray would wait a minute and then end this process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -112,6 +123,7 @@ def stop_ray(cluster: Cluster) -> None:
 
     if cluster.started_here:
         ray.shutdown()
+        _let_ray_print(True)
 
 
 def available_cores() -> int:
