@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +27,14 @@ def fits(times: int) -> Count:
     values = generator.normal(size=(60, 2))
     table = pd.DataFrame({"a": values[:, 0], "b": values[:, 1], "kind": np.where(values[:, 0] > 0, "p", "n")})
     seen: list[tuple[float, ...]] = []
-    for number in range(times):
-        autoflow.ModelBuilder(label="kind", max_trials=1, workers=1, time_budget="10m").fit(table)
-        gc.collect()
-        seen.append(_held())
-        count.runs += 1
-        print(number, *(f"{figure:.4g}" for figure in seen[-1]), flush=True)
-        count.good += len(seen) <= WARM or not _grown(seen[WARM - 1], seen[-1])
+    with _own_temporary_folder() as folder:
+        for number in range(times):
+            autoflow.ModelBuilder(label="kind", max_trials=1, workers=1, time_budget="10m").fit(table)
+            gc.collect()
+            seen.append(_held(folder))
+            count.runs += 1
+            print(number, *(f"{figure:.4g}" for figure in seen[-1]), flush=True)
+            count.good += len(seen) <= WARM or not _grown(seen[WARM - 1], seen[-1])
     if len(seen) > WARM:
         count.notes += _grown(seen[WARM - 1], seen[-1])
     for figures in seen[:: max(1, times // 10)] + seen[-1:]:
@@ -39,14 +42,27 @@ def fits(times: int) -> Count:
     return count
 
 
-def _held() -> tuple[float, ...]:
-    """Returns megabytes, descriptors, threads, and files of ours among the temporary ones."""
+@contextlib.contextmanager
+def _own_temporary_folder() -> Iterator[Path]:
+    """Gives a folder in which all temporary files of this process lie; Ray's sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="", dir="/tmp") as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = None
+            del os.environ["TMPDIR"]
+
+
+def _held(folder: Path) -> tuple[float, ...]:
+    """Returns megabytes, descriptors, threads, and the number of temporary files."""
     process = psutil.Process()
-    folders = [
-        *Path(tempfile.gettempdir()).glob(f"autoflow-{os.getuid()}-*"),
-        *Path("/tmp").glob("ray/session_2*"),
-    ]
-    return process.memory_info().rss / 1e6, process.num_fds(), process.num_threads(), len(folders)
+    return (
+        process.memory_info().rss / 1e6,
+        process.num_fds(),
+        process.num_threads(),
+        len(list(folder.iterdir())),
+    )
 
 
 def _grown(before: tuple[float, ...], now: tuple[float, ...]) -> list[str]:

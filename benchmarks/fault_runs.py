@@ -188,7 +188,7 @@ class Count:
         self.repeated += repeated
         self.left += bool(left)
         wrong = [*wrong, *run.models(), *(f"left: {each}" for each in left)]
-        wrong += ["a traceback"] * ("Traceback" in run.log())
+        wrong += [f"it says {word}" for word in ("Traceback", "(raylet)") if word in run.log()]
         self.good += not (wrong or lost or repeated)
         self.notes += wrong
         for each in left:  # so that the next run is not blamed for it

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
         try:
             if started:
                 _initialise(num_cpus, address, session)
+                _let_ray_print(False)
         except Exception as error:
             place = f"cluster {address} cannot be joined" if address else "Ray does not start on this machine"
             raise MachineError(f"{place}: {last_line(error)}") from error
@@ -78,17 +80,28 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
         if address is not None:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             return
-        ray.init(
-            address="local",  # a stale or foreign cluster on this machine is none of ours
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            object_store_memory=_object_store_bytes(),
-            _node_ip_address="127.0.0.1",
-            # Ray opens its folder to everybody, so it lies in one that is private
-            _temp_dir=str(scratch_folder(session) / "ray"),
-        )
+        with _deaf_to_hang_ups():
+            ray.init(
+                address="local",  # a stale or foreign cluster on this machine is none of ours
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                object_store_memory=_object_store_bytes(),
+                _node_ip_address="127.0.0.1",
+                # Ray opens its folder to everybody, so it lies in one that is private
+                _temp_dir=str(scratch_folder(session) / "ray"),
+            )
+
+
+def _let_ray_print(wanted: bool) -> None:
+    """Says whether Ray may tell of dead workers on standard output, as `log_to_driver` does not keep it from.
+
+    The study tells of them in the sentence of the trial. There is no option; Ray's debugger does the same.
+    """
+    import ray._private.worker
+
+    ray._private.worker._worker_logs_enabled = wanted
 
 
 def _check_reachable(address: str) -> None:
@@ -110,6 +123,7 @@ def stop_ray(cluster: Cluster) -> None:
 
     if cluster.started_here:
         ray.shutdown()
+        _let_ray_print(True)
 
 
 def available_cores() -> int:
@@ -142,6 +156,20 @@ def _sheltered(session: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaf_to_hang_ups() -> Iterator[None]:
+    """Lets what is started inherit a blocked SIGHUP, as Ray itself does with SIGINT.
+
+    A terminal that is closed sends it to the whole group; a search that is still starting would wait for the
+    ended Ray, and Ray ends the process of who waits for a minute.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache

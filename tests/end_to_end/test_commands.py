@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from commands import NEW_PENGUINS, PENGUINS, assert_plain, autoflow
+from commands import NEW_PENGUINS, PENGUINS, assert_plain, autoflow, without_network
 
 from autoflow.manifest import read_manifest
 
@@ -29,6 +29,13 @@ def test_fit_says_what_it_saw_and_what_came_out(penguin_run):
 
 def test_no_temporary_file_of_a_run_is_left(penguin_run, temporary_files):
     assert list(temporary_files.iterdir()) == []
+
+
+def test_a_whole_run_needs_no_network(penguin_run):
+    if not without_network():
+        pytest.skip("this machine lets nobody have a network namespace of their own")
+    folder, _ = penguin_run  # ran where the loopback interface is the only one
+    assert (folder / "model/1/saved_model.pb").exists()
 
 
 def test_predict_writes_labels_and_scores_in_the_order_of_the_rows(penguin_run, tmp_path):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,10 @@ def start(table, folder, *options):
 
 
 def read_trials(process, number):
-    """Reads lines until so many trials were shown as done; returns their lines."""
+    """Reads lines until so many trials were shown as done; returns their lines. Ray must say nothing."""
     lines = []
     for line in process.stdout:
+        assert "raylet" not in line
         if "] trial " in line:
             lines.append(line.strip())
         if len(lines) >= number:
@@ -74,6 +76,17 @@ def left_of(session):
     return marked(session), list(scratch_folder(session).parent.glob(scratch_folder(session).name))
 
 
+def name_of(pid):
+    return " ".join(psutil.Process(pid).cmdline())
+
+
+def blocks(pid, number):
+    """Tells whether a process blocks a signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    return bool(mask >> (number - 1) & 1)
+
+
 def addresses_listened_on(pid):
     """Returns where a process and all that it started wait for connections."""
     root = psutil.Process(pid)
@@ -87,8 +100,10 @@ def addresses_listened_on(pid):
 
 def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     folder = tmp_path / "run"
-    process = start(table, folder, "--max-trials", 7)
+    process = start(table, folder, "--max-trials", 9)
     shown = read_trials(process, 3)
+    os.kill(next(pid for pid in marked(session_of(folder)) if "RayWorker" in name_of(pid)), signal.SIGKILL)
+    shown += read_trials(process, 3)
     listening = addresses_listened_on(process.pid)
     session = session_of(folder)
     assert len(marked(session)) > 3
@@ -102,7 +117,7 @@ def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
     before = ledger_rows(folder)
     assert len(before) >= len(shown)
 
-    done = autoflow("fit", table, "--label", "kind", "--output", folder, "--max-trials", 7)
+    done = autoflow("fit", table, "--label", "kind", "--output", folder, "--max-trials", 9)
     assert_plain(done, 0)
     assert f"{len(before)} trials are done" in done.stdout
     after = ledger_rows(folder)
@@ -120,7 +135,9 @@ def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_
     read_trials(process, 3)
     session = session_of(folder)
     started = time.monotonic()
-    if number == signal.SIGINT:  # a terminal sends it to the whole group, `kill` to one process
+    if number == signal.SIGHUP:  # else a terminal that is closed would end them before the search
+        assert all(blocks(pid, number) for pid in marked(session) if pid != process.pid)
+    if number != signal.SIGTERM:  # a terminal sends them to the whole group, `kill` to one process
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
