@@ -167,6 +167,26 @@ def test_a_hopeless_part_ends_the_trial_and_the_other_worker_is_used_again():
     assert trials.jobs == []
 
 
+def test_a_second_try_takes_no_part_of_the_first():
+    tried = []
+
+    def answer(job):
+        tried.append(job.folds)
+        return part_of(job, Outcome.LOST, "its worker process died") if len(tried) == 1 else part_of(job)
+
+    pool = FakePool(answer, num_workers=3)
+    trials = RunningTrials(pool, LABELS, "log_loss")
+    job = TrialJob(0, any_spec(), 0)
+    trials.start([0, 1], job, 2)
+    assert [result.outcome for result in trials.wait(0.0)] == [Outcome.LOST]
+    trials.start([0, 2], job, 2)
+    assert trials.wait(0.0) == []
+    assert pool.idle() == [1]  # it had the other part of the first try
+    assert trials.wait(0.0) == []
+    assert [result.outcome for result in trials.wait(0.0)] == [Outcome.FINISHED]
+    assert tried == [(0,), (0,), (1,)]
+
+
 def test_parts_that_fail_at_once_are_one_failed_trial():
     class AllAtOnce(FakePool):
         def wait(self, seconds):
