@@ -243,14 +243,14 @@ class Finisher:
         """
         export_seconds = self.study.costs.export_seconds([member.trial for member in model])
         seconds = self.study.budget.remaining() - export_seconds
-        factor, jobs, planned = self.study.costs.refit_factor, [], 0.0
+        jobs, planned = [], 0.0
         for member in members:
             trial = member.trial
-            alone = factor * trial.seconds_on_all
+            alone = self.study.costs.refit_seconds(trial)
             share = alone / min(self.pool.num_workers, len(members))
             if max(planned + share, alone) <= seconds:
                 planned += share
-                job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number), seconds)
+                job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number))
                 jobs.append(Refit(job, trial.iterations))
         if not jobs:
             return {}

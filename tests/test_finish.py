@@ -169,7 +169,7 @@ def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
     sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
     finisher, members = _finisher(dict.fromkeys(range(4), sure), labels)
     study = finisher.study
-    study.costs = SimpleNamespace(export_seconds=lambda trials: 0.0, refit_factor=1.0)
+    study.costs = SimpleNamespace(export_seconds=lambda trials: 0.0, refit_seconds=lambda trial: 1.0)
     study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
     pool = SimpleNamespace(num_workers=1, refit=lambda *_: Refits({0: "fitted"}, {1: "ValueError: no luck"}))
     events = []
@@ -190,7 +190,9 @@ def test_what_was_fitted_early_is_what_there_is_where_a_better_choice_fails(late
     chosen = [members[:2], members[1:3]]
     noted: list[int] = []
     study.costs = SimpleNamespace(
-        affordable_members=lambda seconds: 5, export_seconds=lambda trials: 0.0, refit_factor=1.0
+        affordable_members=lambda seconds: 5,
+        export_seconds=lambda trials: 0.0,
+        refit_seconds=lambda trial: 1.0,
     )
     study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
     study.chooser.choose, study.chooser.damaged = (lambda ranking, most: chosen.pop(0)), {}

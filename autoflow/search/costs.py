@@ -12,6 +12,11 @@ from autoflow.search.trial import TrialResult
 MAX_NETWORKS_AS_FOLDS = 2
 """Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
 
+_SENDING_SECONDS = 0.3
+"""Until a worker has begun, and until what it fitted is here."""
+_TRACING_SECONDS = 1.5
+"""Until TensorFlow has a training step for a network that the worker may not have trained before."""
+
 
 @dataclass(frozen=True)
 class FinishCosts:
@@ -44,6 +49,11 @@ class FinishCosts:
             + self.member_seconds * max(0, pipelines - 1)
             + self.megabyte_seconds * megabytes
         )
+
+    def refit_seconds(self, trial: TrialResult) -> float:
+        """Returns what fitting a trial's pipeline on all rows takes."""
+        traced = _TRACING_SECONDS if isinstance(trial.spec.classifier, NeuralClassifier) else 0.0
+        return self.refit_factor * trial.seconds_on_all + traced + _SENDING_SECONDS
 
     def affordable_members(self, seconds: float) -> int:
         """Returns how many members can be exported in `seconds`, 1 to `MAX_MEMBERS`."""

@@ -109,9 +109,12 @@ class Evaluator:
         return replace(part, seconds=time.monotonic() - started)
 
     def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
-        """Returns the pipeline fitted on all rows, with as many iterations as its trial settled on."""
+        """Returns the pipeline fitted on all rows, with as many iterations as its trial settled on.
+
+        However long that takes: one that stopped itself early would be a worse model than what was scored.
+        """
         dataset = self._experiment.dataset
-        context = self._context(job.seed, job.seconds, math.inf, iterations)
+        context = self._context(job.seed, math.inf, math.inf, iterations)
         data = FoldData(f"{dataset.fingerprint}/all", dataset, None)
         return fit_pipeline(
             job.spec, data, self._cache, context, preparation_seed=self._experiment.seed

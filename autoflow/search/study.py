@@ -362,7 +362,7 @@ class Study:
         best = self._likely_members()
         most = _LARGEST_REFIT_SHARE * self.budget.seconds
         missing = [result for result in best if result.number not in self._fitted_again]
-        seconds = [self.costs.refit_factor * result.seconds_on_all for result in missing]
+        seconds = [self.costs.refit_seconds(result) for result in missing]
         # time that is too short for a refit would be lost to the search for nothing
         seconds = [each for each in seconds if each <= most]
         refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)

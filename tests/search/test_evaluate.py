@@ -125,3 +125,10 @@ def test_parts_that_do_not_fit_together_are_a_failed_trial_with_a_sentence():
     assert result.outcome is Outcome.FAILED
     assert "ValueError" in result.message
     assert result.seconds >= 2.0
+
+
+@pytest.mark.parametrize("name", ["boosted_trees", "mlp"])
+def test_a_fit_on_all_rows_is_whole_however_little_time_is_left(tmp_path, cross_validated, name):
+    evaluator = Evaluator(cross_validated, PreparedCache(tmp_path / "cache"), 1)
+    job = TrialJob(0, of_numbers(lookup(Role.CLASSIFICATION, name)()), 0, seconds=0.0)
+    assert evaluator.refit(job, 7).model.iterations == 7

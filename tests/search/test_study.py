@@ -231,7 +231,7 @@ def test_workers_that_come_after_the_deadline_still_give_a_model(tmp_path):
 
 def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
     def slow(job):
-        return replace(scored(job), seconds=30.0)
+        return replace(scored(job), seconds=29.0)
 
     pool = FakePool(slow, num_workers=1)
     study = study_in(tmp_path, pool, seconds=100.0, max_trials=None)
@@ -268,7 +268,7 @@ def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path
             return [self.answer(self.jobs.pop(due[0]))] if due else []
 
     monkeypatch.setattr("autoflow.search.study._GRACE_SECONDS", 0.2)
-    pool = SlowSecond(lambda job: replace(scored(job), seconds=0.8))
+    pool = SlowSecond(lambda job: replace(scored(job), seconds=0.5))
     pool.begun = time.monotonic()
     study = study_in(tmp_path, pool, seconds=3.0, max_trials=2)
     study.costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 3 s
