@@ -161,7 +161,7 @@ class Faults:
         for _ in range(times):
             with self.run("--time-budget", f"{20 * self.budget}s") as run:
                 process = run.start()
-                wait_for(run, lambda run=run: run.told(), 4 * self.budget)
+                wait_for(run, run.told, LONGEST_SECONDS)
                 run_for(run, self.random.uniform(0, self.budget / 4), kill=False)
                 started = time.monotonic()
                 if number == signal.SIGINT:

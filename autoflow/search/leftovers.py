@@ -30,8 +30,10 @@ def scratch_folder(name: str) -> Path:
 
     The paths of sockets have 107 characters at most, and Ray takes 70 of them.
     """
-    base = tempfile.gettempdir()
-    return Path(base if len(base) <= _LONGEST_BASE else "/tmp") / f"autoflow-{os.getuid()}-{name}"
+    base, own = Path(tempfile.gettempdir()), f"autoflow-{os.getuid()}-{name}"
+    if base.name == own:  # a process of the session, for which it is the folder of all temporary files
+        return base
+    return (base if len(str(base)) <= _LONGEST_BASE else Path("/tmp")) / own
 
 
 def clear(name: str) -> None:

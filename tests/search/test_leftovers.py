@@ -137,3 +137,11 @@ def test_the_folder_leaves_room_for_the_names_of_sockets(monkeypatch: pytest.Mon
             scratch_folder("0" * 8) / "ray/session_2026-11-21_12-59-20_091621_4194304/sockets/plasma_store"
         )
         assert len(str(longest)) + len("65534") - len(str(os.getuid())) <= 107
+
+
+@pytest.mark.parametrize("base", ["/tmp", "/tmp/abc", "/scratch/" + "deep/" * 20])
+def test_the_processes_of_a_session_name_the_same_folder(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    monkeypatch.setattr("tempfile.tempdir", base)
+    folder = scratch_folder("0" * 8)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))  # as the workers have it
+    assert scratch_folder("0" * 8) == folder
