@@ -35,6 +35,8 @@ _ATTEMPTS_WITHIN_LIMITS = 12
 _SMALL_ENSEMBLE = 2
 _LEAST_WEIGHT_AS_FOLDS = 0.2
 _LEAST_VERIFY_SECONDS = 15.0
+_LATE_SECONDS = 1.5
+"""By which fits on all rows may be late: exporting is expected to take at least so much longer than it does."""
 
 
 class NotFittedError(Exception):
@@ -242,7 +244,7 @@ class Finisher:
             model: all members of the model that will be exported.
         """
         export_seconds = self.study.costs.export_seconds([member.trial for member in model])
-        seconds = self.study.budget.remaining() - export_seconds
+        seconds = self.study.budget.remaining() - export_seconds + _LATE_SECONDS
         jobs, planned = [], 0.0
         for member in members:
             trial = member.trial

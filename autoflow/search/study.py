@@ -166,7 +166,7 @@ class Study:
         long as there is time to export; but of folds, those fits are what makes a model.
         """
         if self.costs.num_folds > 1:
-            return self._search_seconds() > -_GRACE_SECONDS
+            return self._search_seconds() > -_GRACE_SECONDS / 2
         ends = max((self._started[job.number] + job.seconds for job in self._trials.jobs), default=0.0)
         in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
         return in_time and self.budget.elapsed() < ends + _GRACE_SECONDS
