@@ -36,7 +36,7 @@ _SMALL_ENSEMBLE = 2
 _LEAST_WEIGHT_AS_FOLDS = 0.2
 _LEAST_VERIFY_SECONDS = 15.0
 _LATE_SECONDS = 1.5
-"""By which fits on all rows may be late: exporting is expected to take at least so much longer than it does."""
+"""By which fits on all rows may be late: exporting takes so much less than is expected."""
 
 
 class NotFittedError(Exception):
@@ -200,7 +200,9 @@ class Finisher:
         for member in members:
             number = member.trial.number
             parts: Sequence[FittedPipeline] = [refits[number]] if number in refits else ()
-            parts = parts or load_pipelines(self.study.ledger.artifact(number))
+            # all folds are better than one, but a model in time is better than both
+            most = self.study.costs.affordable_members(self.study.budget.remaining())
+            parts = parts or load_pipelines(self.study.ledger.artifact(number))[:most]
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)
         return WeightedPipelines(tuple(pipelines), tuple(weights))

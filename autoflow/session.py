@@ -42,6 +42,8 @@ ENDING_SECONDS = 2.5
 """Of these, what comes after the export: reporting and ending Ray."""
 MEMBER_SECONDS = 0.45
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
+_PICTURE_SECONDS, _PICTURE_MEMBER_SECONDS = 2.0, 1.5
+"""Decoding makes large graphs: 10 s for five pipelines."""
 MEGABYTE_SECONDS = 0.1
 """More for each million bytes of what was fitted, such as word vectors and forests."""
 COLUMN_SECONDS = 0.005
@@ -115,6 +117,9 @@ class Session:
         fixed = FINISH_SECONDS + COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
         if self.settings.limits.are_set:
             fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
+        pictures = self.experiment.dataset.has_pictures
+        if pictures:
+            fixed += _PICTURE_SECONDS
         study = Study(
             pool=pool,
             sampler=Sampler(self.profile, self.settings.seed),
@@ -123,7 +128,7 @@ class Session:
             budget=self.budget,
             costs=FinishCosts(
                 fixed,
-                MEMBER_SECONDS,
+                _PICTURE_MEMBER_SECONDS if pictures else MEMBER_SECONDS,
                 self.experiment.refit_factor,
                 len(self.experiment.folds),
                 ENDING_SECONDS,
