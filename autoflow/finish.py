@@ -153,7 +153,7 @@ class Finisher:
                 self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
-            yield from (ready for ready in self._ready if len(ready) > 1)
+            yield from (ready for ready in self._ready if len(ready) > 1 and ready != members)
             if len(members) > _SMALL_ENSEMBLE and self.limits.are_set:
                 yield self.study.chooser.choose(ranking, _SMALL_ENSEMBLE)
         yield from self._alone(ranking)
@@ -197,11 +197,11 @@ class Finisher:
         """Returns the members' mean: those fitted again as they are now, the others as they were scored."""
         pipelines: list[FittedPipeline] = []
         weights: list[float] = []
+        # all folds are better than one, but a model in time is better than both
+        most = self.study.costs.affordable_members(self.study.budget.remaining())
         for member in members:
             number = member.trial.number
             parts: Sequence[FittedPipeline] = [refits[number]] if number in refits else ()
-            # all folds are better than one, but a model in time is better than both
-            most = self.study.costs.affordable_members(self.study.budget.remaining())
             parts = parts or load_pipelines(self.study.ledger.artifact(number))[:most]
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)

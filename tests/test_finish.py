@@ -206,6 +206,8 @@ def test_what_was_fitted_early_is_what_there_is_where_a_better_choice_fails(late
     plans = list(finisher._plans())
     assert plans[0] == members[1:3]
     assert (plans[1] == members[:2]) == (not late)
+    chosen.append(members[:2])
+    assert list(finisher._plans()).count(members[:2]) == 1  # what failed is not tried twice
 
 
 @pytest.mark.parametrize("signal", [True, False])

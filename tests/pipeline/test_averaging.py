@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
+from codes import Codes
 
-from autoflow.components.base import FitContext, FittedExtractor
+from autoflow.components.base import FitContext
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.standardized import Standardized
@@ -83,32 +84,6 @@ def test_no_averages_where_none_are_asked_for():
     with network.averaged():
         for average, weight in zip(network.loaded.model.get_weights(), present, strict=True):
             np.testing.assert_array_equal(average, weight)
-
-
-@dataclass(frozen=True)
-class Codes(FittedExtractor):
-    """A column of codes with a vector for each of so many."""
-
-    size: int
-
-    @property
-    def widths(self):
-        return (1,)
-
-    @property
-    def layer_widths(self):
-        return (3,)
-
-    def transform(self, values):
-        return values
-
-    def graph(self, values, tables):
-        return values
-
-    def layer(self):
-        import keras
-
-        return keras.Sequential([keras.layers.Embedding(self.size, 3), keras.layers.Flatten()])
 
 
 @pytest.mark.parametrize(("size", "averages"), [(50, True), (20_000, False)])

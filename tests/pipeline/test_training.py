@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from codes import Codes
 
 from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial, NeuralClassifier
 from autoflow.components.classification.mlp import Mlp
@@ -37,32 +38,6 @@ class Numbers(FittedExtractor):
 
     def graph(self, values, tables):
         return values
-
-
-@dataclass(frozen=True)
-class Codes(FittedExtractor):
-    """One column of codes with a learned vector."""
-
-    size: int
-
-    @property
-    def widths(self):
-        return (1,)
-
-    @property
-    def layer_widths(self):
-        return (3,)
-
-    def transform(self, values):
-        return values
-
-    def graph(self, values, tables):
-        return values
-
-    def layer(self):
-        import keras
-
-        return keras.Sequential([keras.layers.Embedding(self.size, 3), keras.layers.Flatten()])
 
 
 @dataclass(frozen=True)
