@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from autoflow import metrics
-from autoflow.components.base import NeuralClassifier
 from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.examples import examples_of
 from autoflow.export.saved_model import NO_LIMITS, Export, Limits, export_model
@@ -20,23 +19,17 @@ from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.temperature import fit_temperature, tempered
-from autoflow.search.costs import MAX_NETWORKS_AS_FOLDS
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member
-from autoflow.search.ray_pool import RayPool, Refit
-from autoflow.search.sampler import derived_seed
 from autoflow.search.study import Study
-from autoflow.search.trial import TrialJob, TrialResult
+from autoflow.search.trial import TrialResult
 
 _ATTEMPTS = 3
 _ATTEMPTS_WITHIN_LIMITS = 12
 _SMALL_ENSEMBLE = 2
-_LEAST_WEIGHT_AS_FOLDS = 0.2
 _LEAST_VERIFY_SECONDS = 15.0
-_LATE_SECONDS = 1.5
-"""By which fits on all rows may be late: exporting takes so much less than is expected."""
 
 
 class NotFittedError(Exception):
@@ -49,7 +42,6 @@ class Finisher:
 
     Args:
         study: the search.
-        pool: its workers, idle.
         verifier: tries the exported model.
         experiment: the data.
         source: name of the table.
@@ -60,7 +52,6 @@ class Finisher:
     """
 
     study: Study
-    pool: RayPool
     verifier: Verifier
     experiment: Experiment
     source: str
@@ -68,19 +59,6 @@ class Finisher:
     should_stop: Callable[[], bool]
     earlier: FinishedModel | None = None
     limits: Limits = NO_LIMITS
-    _refits: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
-    _refit_seconds: list[float] = field(default_factory=list, init=False)
-    _ready: list[tuple[Member, ...]] = field(default_factory=list, init=False)
-
-    def prepare(self) -> None:
-        """Fits the best so far on all rows, so that the search may use what time that leaves."""
-        members = self._chosen()
-        again = [member for member in members if not self._better_as_folds(member, members)]
-        if again and not self.should_stop():
-            self._refits.update(self._refit(again, members))
-            self.study.note_fitted_again(self._refits)
-            if all(member.trial.number in self._refits for member in again):
-                self._ready.append(members)
 
     def finish(self) -> FinishedModel:
         """Exports the best ensemble or trial; where that fails, the next best trials.
@@ -128,7 +106,7 @@ class Finisher:
                         export.num_bytes,
                         shares,
                         doubts,
-                        refit_seconds=sum(self._refit_seconds),
+                        refit_seconds=self.study.refits.seconds,
                         export_seconds=time.monotonic() - started,
                     )
                 trouble = export.refusal or trouble
@@ -153,7 +131,9 @@ class Finisher:
                 self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
-            yield from (ready for ready in self._ready if len(ready) > 1 and ready != members)
+            complete = self.study.refits.complete
+            if len(complete) > 1 and complete != members:
+                yield complete
             if len(members) > _SMALL_ENSEMBLE and self.limits.are_set:
                 yield self.study.chooser.choose(ranking, _SMALL_ENSEMBLE)
         yield from self._alone(ranking)
@@ -181,17 +161,16 @@ class Finisher:
         Also returns which members those are, and whether all are fitted on all rows. Of several
         cross-validated ones some may be left out: all their folds would be slow to serve and to export.
         """
-        again = [member for member in members if not self._better_as_folds(member, members)]
-        missing = [member for member in again if member.trial.number not in self._refits]
-        if missing and not self.should_stop():
-            self._refits.update(self._refit(missing, members))
-        refits = {
-            m.trial.number: self._refits[m.trial.number] for m in again if m.trial.number in self._refits
-        }
-        if len(members) > 1 and len(self.experiment.folds) > 1 and len(refits) < len(again):
-            members = self._without([m for m in again if m.trial.number not in refits], members)
-            again = [member for member in again if member.trial.number in refits]
-        return self._mean(members, refits), members, len(refits) == len(again)
+        refits = self.study.refits
+        self.study.fit_on_all_rows(members)
+        wanted = refits.wanted(members)
+        late = [member for member in wanted if member.trial.number not in refits.fitted]
+        if late and len(members) > 1 and len(self.experiment.folds) > 1:
+            members = self._without(late, members)
+            late = []
+        numbers = {member.trial.number for member in wanted if member not in late}
+        fitted = {n: refits.fitted[n] for n in numbers if n in refits.fitted}
+        return self._mean(members, fitted), members, not late
 
     def _mean(self, members: Sequence[Member], refits: Mapping[int, FittedPipeline]) -> WeightedPipelines:
         """Returns the members' mean: those fitted again as they are now, the others as they were scored."""
@@ -216,62 +195,6 @@ class Finisher:
         if not left or self._loss(left) > self._loss([Member(best, 1.0)]):
             raise NotFittedError("its members could not be fitted on all rows in time")
         return tuple(left)
-
-    def _better_as_folds(self, member: Member, members: tuple[Member, ...]) -> bool:
-        """Tells whether the mean of a trial's folds should be exported in place of one fit on all rows.
-
-        Networks of few rows vary from fit to fit, and a fit on all rows has no rows left to stop it: the
-        mean of the five that were scored was the better model (log-loss 0.450 and not 0.464 on 800 rows,
-        0.0334 and not 0.0405 on 4,136 texts). Only the heaviest are worth the time that folds take to serve.
-        """
-        if len(self.experiment.folds) == 1 or not _is_network(member):
-            return False
-        dataset = self.experiment.dataset
-        # models of early rows never saw the latest; a tower of convolutions for each fold is slow to serve
-        if dataset.moments is not None or dataset.has_pictures:
-            return False
-        heaviest = [each for each in members if _is_network(each)][:MAX_NETWORKS_AS_FOLDS]
-        seconds = self.study.costs.export_seconds([each.trial for each in members])
-        return (
-            member in heaviest
-            and (member is heaviest[0] or member.weight >= _LEAST_WEIGHT_AS_FOLDS)
-            and self.study.budget.remaining() > seconds
-        )
-
-    def _refit(self, members: Sequence[Member], model: Sequence[Member]) -> Mapping[int, FittedPipeline]:
-        """Returns the pipelines that could be fitted on all rows in time, by the number of their trial.
-
-        Args:
-            members: to be fitted.
-            model: all members of the model that will be exported.
-        """
-        export_seconds = self.study.costs.export_seconds([member.trial for member in model])
-        seconds = self.study.budget.remaining() - export_seconds + _LATE_SECONDS
-        jobs, planned = [], 0.0
-        for member in members:
-            trial = member.trial
-            alone = self.study.costs.refit_seconds(trial)
-            share = alone / min(self.pool.num_workers, len(members))
-            if max(planned + share, alone) <= seconds:
-                planned += share
-                job = TrialJob(trial.number, trial.spec, derived_seed(self.study.seed, trial.number))
-                jobs.append(Refit(job, trial.iterations))
-        if not jobs:
-            return {}
-        self.observer(
-            Stage(
-                f"fitting {'the best pipeline' if len(jobs) == 1 else f'{len(jobs)} pipelines'} on all rows"
-            )
-        )
-        refits = self.pool.refit(jobs, seconds, self.should_stop)
-        self._refit_seconds.append(refits.seconds)
-        late = len(jobs) - len(refits.fitted) - len(refits.failed)
-        if late:
-            why = "were stopped" if self.should_stop() else "did not end in time"
-            self.observer(Warned(f"{late} of {len(jobs)} fits on all rows {why}"))
-        for number, reason in refits.failed.items():
-            self.observer(Warned(f"fitting trial {number} on all rows failed: {reason}"))
-        return refits.fitted
 
     def _export(
         self,
@@ -330,7 +253,3 @@ class Finisher:
 
     def _labels(self) -> np.ndarray:
         return self.study.chooser.labels
-
-
-def _is_network(member: Member) -> bool:
-    return isinstance(member.trial.spec.classifier, NeuralClassifier)

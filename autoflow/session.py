@@ -88,7 +88,6 @@ class Session:
             study = self._study(pool, interruption, verifier)
             finisher = Finisher(
                 study,
-                pool,
                 verifier,
                 self.experiment,
                 self.settings.source,
@@ -98,9 +97,6 @@ class Session:
                 self.settings.limits,
             )
             study.run()
-            if study.may_go_on():
-                finisher.prepare()
-                study.run()
             try:
                 model = self._finish(finisher, interruption, earlier)
             except NoModelError as error:
@@ -142,6 +138,10 @@ class Session:
             observer=self.observer,
             should_stop=interruption.requested,
             nearly_over=verifier.start,
+            # models of early rows never saw the latest; towers of convolutions a fold are slow to serve
+            folds_may_serve=len(self.experiment.folds) > 1
+            and self.experiment.dataset.moments is None
+            and not pictures,
         )
         study.restore()
         return study

@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from autoflow.components.classification.boosted_trees import BoostedTrees
-from autoflow.components.classification.mlp import Mlp
 from autoflow.data.dataset import load_dataset
 from autoflow.data.plan import plan_rows
 from autoflow.errors import NoModelError
@@ -28,7 +26,7 @@ from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import Member
-from autoflow.search.trial import Outcome, Refits, TrialResult
+from autoflow.search.trial import Outcome, TrialResult
 
 SHARES = {"[title]": 0.75, "price": 0.25}
 
@@ -91,8 +89,10 @@ def _finisher(probabilities, labels, metric="log_loss"):
         ledger=SimpleNamespace(probabilities=probabilities.__getitem__),
         chooser=SimpleNamespace(labels=labels),
         ranking=lambda: results,
+        refits=SimpleNamespace(fitted={}, complete=(), wanted=lambda members: list(members)),
+        fit_on_all_rows=lambda members: None,
     )
-    finisher = Finisher(study, None, None, None, "data", [].append, lambda: False)
+    finisher = Finisher(study, None, None, "data", [].append, lambda: False)
     return finisher, tuple(Member(result, 1 / len(results)) for result in results)
 
 
@@ -151,9 +151,8 @@ def test_a_model_of_the_same_members_is_not_published_again(model, weights, refi
         refitted=refitted,
         verification=VerificationResult(outcome),
     )
-    experiment = SimpleNamespace(
-        folds=()
-    )  # nothing can be fitted: whoever goes on to that ends without a model
+    study.ledger.artifact = lambda number: b""  # whoever goes on to that ends without a model
+    experiment = SimpleNamespace(folds=())
     finisher = replace(
         finisher, earlier=earlier, verifier=SimpleNamespace(start=lambda: None), experiment=experiment
     )
@@ -164,50 +163,21 @@ def test_a_model_of_the_same_members_is_not_published_again(model, weights, refi
             finisher.finish()
 
 
-def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
+def test_what_was_fitted_early_is_what_there_is_where_a_better_choice_fails():
     labels = np.array([0, 1] * 50, np.int32)
     sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
     finisher, members = _finisher(dict.fromkeys(range(4), sure), labels)
     study = finisher.study
-    study.costs = SimpleNamespace(export_seconds=lambda trials: 0.0, refit_seconds=lambda trial: 1.0)
-    study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
-    pool = SimpleNamespace(num_workers=1, refit=lambda *_: Refits({0: "fitted"}, {1: "ValueError: no luck"}))
-    events = []
-    finisher = replace(finisher, pool=pool, observer=events.append)
-    assert finisher._refit(members, members) == {0: "fitted"}
-    assert [event.text for event in events if isinstance(event, Warned)] == [
-        "2 of 4 fits on all rows did not end in time",
-        "fitting trial 1 on all rows failed: ValueError: no luck",
-    ]
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_what_was_fitted_early_is_what_there_is_where_a_better_choice_fails(late):
-    labels = np.array([0, 1] * 50, np.int32)
-    sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
-    finisher, members = _finisher(dict.fromkeys(range(4), sure), labels)
-    study = finisher.study
-    chosen = [members[:2], members[1:3]]
-    noted: list[int] = []
-    study.costs = SimpleNamespace(
-        affordable_members=lambda seconds: 5,
-        export_seconds=lambda trials: 0.0,
-        refit_seconds=lambda trial: 1.0,
-    )
-    study.budget, study.seed = SimpleNamespace(remaining=lambda: 9.0), 0
-    study.chooser.choose, study.chooser.damaged = (lambda ranking, most: chosen.pop(0)), {}
-    study.note_fitted_again = noted.extend
-    done = {0: "first"} if late else {0: "first", 1: "second"}
-    experiment = SimpleNamespace(folds=(None,))
-    pool = SimpleNamespace(num_workers=2, refit=lambda *_: Refits(done, {}, 3.0))
-    finisher = replace(finisher, pool=pool, experiment=experiment, observer=lambda event: None)
-    finisher.prepare()
-    assert noted == list(done)
-    plans = list(finisher._plans())
-    assert plans[0] == members[1:3]
-    assert (plans[1] == members[:2]) == (not late)
-    chosen.append(members[:2])
-    assert list(finisher._plans()).count(members[:2]) == 1  # what failed is not tried twice
+    study.costs = SimpleNamespace(affordable_members=lambda seconds: 5)
+    study.budget = SimpleNamespace(remaining=lambda: 9.0)
+    study.chooser.choose, study.chooser.damaged = (lambda ranking, most: members[1:3]), {}
+    finisher = replace(finisher, experiment=SimpleNamespace(folds=(None,)), observer=lambda event: None)
+    for complete in ((), members[:1], members[:2], members[1:3]):
+        study.refits.complete = complete
+        plans = list(finisher._plans())
+        assert plans[0] == members[1:3]
+        assert plans.count(members[1:3]) == 1  # what failed is not tried twice
+        assert (plans[1] == members[:2]) == (complete == members[:2])
 
 
 @pytest.mark.parametrize("signal", [True, False])
@@ -243,33 +213,6 @@ def test_rows_set_aside_score_the_model_that_never_saw_them():
     assert figures["num_rows"] == 40
     assert figures["log_loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert figures["log_loss_standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(40), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("weights", "as_folds"), [((0.8, 0.1, 0.1), (0,)), ((0.4, 0.3, 0.3), (0, 1)), ((0.1, 0.1, 0.1), (0,))]
-)
-def test_the_heaviest_networks_of_few_rows_are_exported_as_their_folds(weights, as_folds):
-    labels = np.array([0, 1] * 50, np.int32)
-    finisher, _ = _finisher({}, labels)
-    finisher.study.costs = SimpleNamespace(export_seconds=lambda trials: 5.0)
-    finisher.study.budget = SimpleNamespace(remaining=lambda: 9.0)
-    tree = TrialResult(9, SimpleNamespace(classifier=BoostedTrees()), Outcome.FINISHED, 0.0, 0.0, 1.0)
-    members = [Member(tree, 1 - sum(weights))] + [
-        Member(
-            TrialResult(number, SimpleNamespace(classifier=Mlp()), Outcome.FINISHED, 0.0, 0.0, 1.0), weight
-        )
-        for number, weight in enumerate(weights)
-    ]
-    for folds, moments, pictures, expected in (
-        ((1, 2), None, False, as_folds),
-        ((1,), None, False, ()),
-        ((1, 2), np.arange(100.0), False, ()),
-        ((1, 2), None, True, ()),
-    ):
-        dataset = SimpleNamespace(moments=moments, has_pictures=pictures)
-        experiment = SimpleNamespace(folds=folds, dataset=dataset)
-        judge = replace(finisher, experiment=experiment)
-        assert tuple(m.trial.number for m in members if judge._better_as_folds(m, tuple(members))) == expected
 
 
 def _printed(terminal, show):

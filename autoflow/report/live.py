@@ -19,6 +19,8 @@ from autoflow.search.events import (
     DataReady,
     Event,
     Notice,
+    RefitEnded,
+    RefitStarted,
     Resumed,
     Stage,
     TrialEnded,
@@ -55,6 +57,7 @@ class LiveView:
         self._used_before = 0.0
         self._stage = "reading the table"
         self._running: dict[int, tuple[TrialJob, float]] = {}
+        self._refits: dict[int, tuple[TrialJob, float]] = {}
         self._num_finished = self._num_failed = 0
         self._improvements: list[tuple[float, TrialResult]] = []
         self._live: Live | None = None
@@ -80,6 +83,7 @@ class LiveView:
             case Stage(text):
                 self._stage = text
                 self._running.clear()
+                self._refits.clear()
                 if self._live is None:
                     self._say(text)
             case Notice(text):
@@ -95,6 +99,13 @@ class LiveView:
                 self._stage = "searching"
             case TrialEnded():
                 self._show_trial(event)
+            case RefitStarted(job):
+                self._refits[job.number] = (job, time.monotonic())
+                if self._live is None:
+                    clock = format_duration(self._elapsed())
+                    self._say(f"[{clock}] fitting trial {job.number} on all rows: {job.spec}")
+            case RefitEnded(number):
+                self._refits.pop(number, None)
 
     def _show_resumed(self, event: Resumed) -> None:
         self._used_before = event.seconds_used
@@ -171,15 +182,11 @@ class LiveView:
         )
         parts: list[RenderableType] = [head, counts]
         now = time.monotonic()
-        for job, started in list(self._running.values()):
-            parts.append(
-                Text(
-                    f"  trial {job.number}: {job.spec} ({format_duration(now - started)})",
-                    style="dim",
-                    overflow="ellipsis",
-                    no_wrap=True,
-                )
-            )
+        running = [("trial", *each) for each in list(self._running.values())]
+        running += [("on all rows, trial", *each) for each in list(self._refits.values())]
+        for what, job, started in running:
+            text = f"  {what} {job.number}: {job.spec} ({format_duration(now - started)})"
+            parts.append(Text(text, style="dim", overflow="ellipsis", no_wrap=True))
         if self._improvements:
             parts.append(self._improvement_table())
         return Group(*parts)

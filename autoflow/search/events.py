@@ -75,6 +75,20 @@ class TrialEnded:
 
 
 @dataclass(frozen=True)
+class RefitStarted:
+    """A worker began to fit a trial's pipeline on all rows."""
+
+    job: TrialJob
+
+
+@dataclass(frozen=True)
+class RefitEnded:
+    """A fit on all rows ended, well or not."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something deserves a look but stops nothing."""
 
@@ -88,5 +102,5 @@ class Notice:
     text: str
 
 
-Event = Stage | Notice | DataReady | Resumed | TrialStarted | TrialEnded | Warned
+Event = Stage | Notice | DataReady | Resumed | TrialStarted | TrialEnded | RefitStarted | RefitEnded | Warned
 Observer = Callable[[Event], None]

@@ -7,7 +7,6 @@ went away, is left out until there is one. Retries are decided by the study, nev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +14,10 @@ import psutil
 
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import MachineError
-from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Experiment
 from autoflow.search.ray_cluster import last_line
 from autoflow.search.ray_worker import RayWorker
-from autoflow.search.trial import Outcome, PartResult, Refits, TrialJob, TrialResult
+from autoflow.search.trial import Outcome, Refit, Result, TrialJob, Work
 
 _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
@@ -30,19 +28,11 @@ _PLACELESS_SECONDS = 60.0
 _WORKER_DIED = "its worker process died (killed, out of memory, or crashed in native code)"
 
 
-@dataclass(frozen=True)
-class Refit:
-    """A pipeline to fit on all rows, with the rounds or epochs that its trial settled on."""
-
-    trial: TrialJob
-    iterations: int | None
-
-
 @dataclass(eq=False)
 class _Slot:
     actor: Any = None
     process: Any = None
-    job: TrialJob | None = None
+    job: Work | None = None
     reference: Any = None
     kill_at: float = float("inf")
     is_forgotten: bool = False
@@ -107,19 +97,24 @@ class RayPool:
         )
 
     def idle(self) -> list[int]:
-        """Returns the workers that can take a trial now; those that are still being started cannot."""
-        return [number for number, slot in enumerate(self._slots) if slot.job is None and self._is_up(slot)]
+        """Returns the workers that can take work now; those that live first, as starting takes seconds."""
+        free = [number for number, slot in enumerate(self._slots) if slot.job is None and self._is_up(slot)]
+        return sorted(free, key=lambda number: self._slots[number].actor is None)
 
     def knows_tensorflow(self, worker: int) -> bool:
         """Tells whether the worker has imported TensorFlow already."""
         return self._slots[worker].knows_tensorflow
 
-    def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial, or some folds of one, to an idle worker."""
+    def start(self, worker: int, work: Work, *, needs_tensorflow: bool) -> None:
+        """Gives a trial, some folds of one or a fit on all rows to an idle worker."""
         slot = self._slots[worker]
-        slot.job = job
-        slot.reference = self._actor(slot).evaluate.remote(job)
-        slot.kill_at = time.monotonic() + job.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
+        actor = self._actor(slot)
+        if isinstance(work, Refit):  # however long it takes: what stops early is a worse model
+            slot.reference, slot.kill_at = actor.refit.remote(work), float("inf")
+        else:
+            slot.reference = actor.evaluate.remote(work)
+            slot.kill_at = time.monotonic() + work.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
+        slot.job = work
         slot.knows_tensorflow = slot.knows_tensorflow or needs_tensorflow
 
     def forget(self, number: int) -> None:
@@ -128,10 +123,10 @@ class RayPool:
         They are not stopped, as another process would import and read for longer than most folds take.
         """
         for slot in self._slots:
-            if slot.job is not None and slot.job.number == number:
+            if isinstance(slot.job, TrialJob) and slot.job.number == number:
                 slot.is_forgotten = True
 
-    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+    def wait(self, seconds: float) -> list[Result]:
         """Returns what ended, waiting up to `seconds` for the first.
 
         Raises:
@@ -153,7 +148,7 @@ class RayPool:
                 results.append(result)
         return results
 
-    def _stopped(self, slot: _Slot) -> TrialResult | PartResult | None:
+    def _stopped(self, slot: _Slot) -> Result | None:
         """Ends a worker that took too much time or memory; None where it did not."""
         if time.monotonic() > slot.kill_at:
             return self._lose(slot, Outcome.OUT_OF_TIME, "it did not come back in time and was stopped")
@@ -197,61 +192,18 @@ class RayPool:
             return 0
         return int(memory.rss - memory.shared)
 
-    def abandon(self) -> None:
-        """Stops all trials in progress; their workers are replaced."""
+    def abandon_trials(self) -> None:
+        """Stops all trials in progress; their workers are replaced when they are needed again."""
+        self._abandon(TrialJob)
+
+    def abandon_refits(self) -> None:
+        """As `abandon_trials`, of the fits on all rows."""
+        self._abandon(Refit)
+
+    def _abandon(self, kind: type[Work]) -> None:
         for slot in self._slots:
-            if slot.job is not None:
+            if isinstance(slot.job, kind):
                 self._end(slot)
-
-    def refit(self, jobs: Sequence[Refit], seconds: float, should_stop: Callable[[], bool]) -> Refits:
-        """Fits pipelines on all rows, side by side.
-
-        Args:
-            jobs: the most important first.
-            seconds: for all of them; what is not done by then is given up.
-            should_stop: tells whether to give up now.
-        """
-        import ray
-
-        deadline = time.monotonic() + seconds
-        waiting = list(jobs)
-        running: dict[Any, tuple[_Slot, Refit, float]] = {}
-        spent = 0.0
-        fitted: dict[int, FittedPipeline] = {}
-        failed: dict[int, str] = {}
-        while waiting or running:
-            for slot, job in zip(self._free(running), list(waiting), strict=False):
-                waiting.remove(job)
-                actor = self._actor(slot)
-                running[actor.refit.remote(job.trial, job.iterations)] = (slot, job, time.monotonic())
-            ready, _ = ray.wait(list(running) or [slot.process for slot in self._slots], timeout=0.25)
-            if not ready and (time.monotonic() > deadline or should_stop()):
-                for slot, *_ in running.values():
-                    self._end(slot)
-                break
-            for reference in [each for each in running if each in ready]:
-                slot, job, started = running.pop(reference)
-                spent += time.monotonic() - started
-                try:
-                    fitted[job.trial.number] = ray.get(reference)
-                except ray.exceptions.RayActorError:
-                    failed[job.trial.number] = _WORKER_DIED
-                    self._end(slot)
-                except ray.exceptions.RayError as error:
-                    failed[job.trial.number] = last_line(error)
-                    self._end(slot)
-            for reference, (slot, job, _) in list(running.items()):
-                if self._held_bytes(slot) > self.worker_bytes:
-                    del running[reference]
-                    failed[job.trial.number] = self._too_much()
-                    self._end(slot)
-        return Refits(fitted, failed, spent)
-
-    def _free(self, running: Mapping[Any, tuple[_Slot, Refit, float]]) -> list[_Slot]:
-        """Returns the workers that fit nothing; those that live come first, as starting one takes seconds."""
-        busy = [slot for slot, *_ in running.values()]
-        free = [slot for slot in self._slots if slot not in busy and self._is_up(slot)]
-        return sorted(free, key=lambda slot: slot.actor is None)
 
     def _too_much(self) -> str:
         return f"it took more than {self.worker_bytes / 1e9:.1f} GB of memory and was stopped"
@@ -261,11 +213,11 @@ class RayPool:
         for slot in self._slots:
             self._end(slot)
 
-    def _collect(self, slot: _Slot) -> TrialResult | PartResult:
+    def _collect(self, slot: _Slot) -> Result:
         import ray
 
         try:
-            result: TrialResult | PartResult = ray.get(slot.reference)
+            result: Result = ray.get(slot.reference)
         except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
             return self._lose(slot, Outcome.LOST, _WORKER_DIED)
         except ray.exceptions.RayError as error:
@@ -273,7 +225,7 @@ class RayPool:
         slot.job, slot.reference, slot.is_forgotten = None, None, False
         return result
 
-    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> TrialResult | PartResult:
+    def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> Result:
         assert slot.job is not None
         lost = slot.job
         self._end(slot)

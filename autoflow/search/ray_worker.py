@@ -11,10 +11,9 @@ import os
 import psutil
 
 from autoflow.components.discovery import ComponentFile, discover
-from autoflow.pipeline.assembly import FittedPipeline
 from autoflow.search.evaluate import Evaluator, Experiment
 from autoflow.search.leftovers import scratch_folder
-from autoflow.search.trial import PartResult, TrialJob, TrialResult
+from autoflow.search.trial import PartResult, Refit, RefitResult, TrialJob, TrialResult
 
 
 class RayWorker:
@@ -59,10 +58,10 @@ class RayWorker:
                 with contextlib.suppress(psutil.Error):  # it went by itself
                     process.kill()
 
-    def refit(self, job: TrialJob, iterations: int | None) -> FittedPipeline:
+    def refit(self, refit: Refit) -> RefitResult:
         """Fits a pipeline on all rows."""
         assert self._evaluator is not None
-        return self._evaluator.refit(job, iterations)
+        return RefitResult(refit.number, self._evaluator.refit(refit.trial, refit.iterations))
 
 
 def _say_nothing() -> None:

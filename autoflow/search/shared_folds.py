@@ -14,7 +14,7 @@ import numpy as np
 
 from autoflow.components.base import NeuralClassifier
 from autoflow.search.evaluate import joined
-from autoflow.search.trial import Outcome, PartResult, TrialJob, TrialResult, WorkerPool
+from autoflow.search.trial import Outcome, PartResult, RefitResult, TrialJob, TrialResult, WorkerPool
 
 
 def speed_up(num_folds: int, num_workers: int) -> float:
@@ -70,6 +70,11 @@ class RunningTrials:
         """The trials in progress, the earliest first."""
         return [running.job for running in self._running.values()]
 
+    @property
+    def num_workers(self) -> int:
+        """How many workers are at them."""
+        return sum(running.num_parts - len(running.ended) for running in self._running.values())
+
     def start(self, workers: Sequence[int], job: TrialJob, num_folds: int) -> None:
         """Gives a trial to idle workers, as many of them as its folds keep busy."""
         parts = parts_of(job, num_folds, len(workers))
@@ -78,20 +83,21 @@ class RunningTrials:
             self._pool.start(worker, part, needs_tensorflow=needs_tensorflow)
         self._running[job.number] = _Running(job, len(parts))
 
-    def wait(self, seconds: float) -> list[TrialResult]:
-        """Returns the trials that ended, waiting up to `seconds` for a worker to come back."""
-        trials = []
+    def wait(self, seconds: float) -> list[TrialResult | RefitResult]:
+        """Returns the trials and fits on all rows that ended, waiting up to `seconds` for a worker."""
+        ended: list[TrialResult | RefitResult] = []
         for result in self._pool.wait(seconds):
-            trial = self._with_part(result) if isinstance(result, PartResult) else result
-            if trial is not None:
-                del self._running[trial.number]
-                trials.append(trial)
-        return trials
+            whole = self._with_part(result) if isinstance(result, PartResult) else result
+            if isinstance(whole, TrialResult):
+                del self._running[whole.number]
+            if whole is not None:
+                ended.append(whole)
+        return ended
 
     def abandon(self) -> None:
         """Stops all trials in progress."""
         self._running.clear()
-        self._pool.abandon()
+        self._pool.abandon_trials()
 
     def _with_part(self, part: PartResult) -> TrialResult | None:
         """Returns the trial where the part was the last one or ends it; None where others are awaited."""

@@ -7,44 +7,38 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
-from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
-from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.costs import FinishCosts
-from autoflow.search.events import Observer, TrialEnded, TrialStarted, Warned
-from autoflow.search.fidelity import promotions
+from autoflow.search.events import Observer, RefitEnded, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
-from autoflow.search.members import MAX_MEMBERS, MemberChooser
-from autoflow.search.sampler import Proposal, Sampler, derived_seed, opening
+from autoflow.search.members import MAX_MEMBERS, Member, MemberChooser
+from autoflow.search.proposals import Proposals, Vacancy
+from autoflow.search.refits import LATE_SECONDS, Refits
+from autoflow.search.sampler import Proposal, Sampler, Value, derived_seed
 from autoflow.search.shared_folds import RunningTrials, speed_up
 from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 
 _SHORTEST_TRIAL_SECONDS = 1.5
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
-_LARGEST_REFIT_SHARE = 0.3
 _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LATE_MODEL_SECONDS = 5.0
-_USUAL_SHARE = 0.7
 _ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
-_UNKNOWN_NETWORK_SECONDS = 8.0
-_ASKED_TO_FIT = 3
-_SECONDS_BETWEEN_DRAWS = 1.0
-"""After as many in vain: what fits changes slowly, and drawing takes time from trials."""
-_IMPORTING = 10.0
-"""Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
 
 
 @dataclass
 class Study:
-    """One search. `run` returns when it is over; `best` and `results` tell what came out.
+    """One search. `run` returns when it is over; `best`, `results` and `refits` tell what came out.
+
+    An idle worker gets a trial that will end in time, else a fit on all rows of a pipeline that the model
+    would average as things stand. When those are done, their time is free for trials again.
 
     Args:
         pool: the workers.
@@ -61,6 +55,7 @@ class Study:
         observer: is told what happens.
         should_stop: tells whether the user wants the search to end now.
         nearly_over: is called once, some seconds before the search ends.
+        folds_may_serve: whether the mean of a cross-validated network's folds may be exported.
     """
 
     pool: WorkerPool
@@ -72,27 +67,28 @@ class Study:
     metric: str
     seed: int
     max_trials: int | None
-    recipes: list[dict[str, int | float | str | bool]]
+    recipes: list[dict[str, Value]]
     observer: Observer
     should_stop: Callable[[], bool] = lambda: False
     rungs: tuple[float, ...] = (1.0,)
     nearly_over: Callable[[], object] = lambda: None
+    folds_may_serve: bool = False
     results: list[TrialResult] = field(default_factory=list, init=False)
     num_new: int = field(default=0, init=False)
-    _proposals: dict[int, Proposal] = field(default_factory=dict, init=False)
     _tries: dict[int, int] = field(default_factory=dict, init=False)
     _started: dict[int, float] = field(default_factory=dict, init=False)
-    _pending: deque[Proposal] = field(default_factory=deque, init=False)
     _retries: deque[TrialJob] = field(default_factory=deque, init=False)
     _next_number: int = field(default=0, init=False)
     _num_opening: int = field(default=0, init=False)
-    _members: tuple[int, list[TrialResult]] = field(default=(0, []), init=False)
-    _fitted_again: set[int] = field(default_factory=set, init=False)
-    _drawn_in_vain: dict[float, float] = field(default_factory=dict, init=False)
+    _members: tuple[int, tuple[Member, ...]] = field(default=(0, ()), init=False)
     _warned_of: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
+        self._proposals = Proposals(self.sampler, self.rungs, self.budget, self._loss)
+        self.refits = Refits(
+            self.pool, self.costs, self.budget, self.seed, self.observer, self.folds_may_serve
+        )
 
     @property
     def best(self) -> TrialResult | None:
@@ -108,71 +104,100 @@ class Study:
         """Takes in the trials of earlier sessions from the ledger."""
         for entry in self.ledger.entries():
             self.results.append(entry.result)
-            self._proposals[entry.result.number] = entry.proposal
+            self._proposals.by_number[entry.result.number] = entry.proposal
             self._tell(entry.proposal, entry.result)
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
-        """Searches until the time left is what finishing needs, or all trials are done; goes on if repeated.
+        """Searches until the time left is what finishing needs, or all trials are done.
 
         Raises:
             NoModelError: every trial of the opening portfolio failed; the first message is quoted.
             MachineError: a finished trial cannot be written.
         """
-        self._pending.extend(opening(self.sampler, self.recipes))  # what was seen is not repeated
-        self._num_opening = self._num_opening or len(self._pending)
+        self._num_opening = self._proposals.open(self.recipes)
         told = False
         while not self.should_stop():
             if not told and self._search_seconds() < _LEAD_SECONDS:
                 self.nearly_over()
                 told = True
             self._hand_out()
-            if self._is_over():
+            if self._trials_are_late():
+                self._give_up_trials()  # their workers may have time for fits on all rows
+            elif self._is_over():
                 break
-            for result in self._trials.wait(0.25):
-                self._take(result)
-        self._give_up_running()
+            else:
+                self._wait()
+        self._give_up_trials()
+        self._give_up_refits(self._likely_members())
         self._warn_of_broken_components()
 
-    def may_go_on(self) -> bool:
-        """Tells whether trials were made and more are allowed, be there time for them or not."""
-        allowed = self.max_trials is None or len(self.results) < self.max_trials
-        made = self.num_new > 0 and self.best is not None
-        return allowed and made and not self.should_stop()
+    def fit_on_all_rows(self, members: Sequence[Member]) -> None:
+        """Fits those members that should be and were not yet, as far as the time allows; see `refits`."""
+        while not self.should_stop() and not self._must_export():
+            idle = self.pool.idle()
+            for worker in idle:
+                self.refits.begin(worker, members)
+            if not self.refits.running and (idle or not self.refits.missing(members)):
+                break
+            self._wait()
+        self._give_up_refits(members)
 
-    def note_fitted_again(self, numbers: Collection[int]) -> None:
-        """Takes note of trials that are fitted on all rows already, for which no time must be left."""
-        self._fitted_again |= set(numbers)
+    def _wait(self) -> None:
+        """Takes in what ends within a moment."""
+        for result in self._trials.wait(0.25):
+            if isinstance(result, TrialResult):
+                self._take(result)
+            else:
+                self.refits.take(result, self._likely_members())
+                self.observer(RefitEnded(result.number))
 
     def _is_over(self) -> bool:
-        """Tells whether nothing runs and nothing will, or what runs must be given up."""
-        left = self._search_seconds()
-        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
-            late = max(0.0, min(self._started.values(), default=0.0) - self.budget.seconds)
-            if left < -self._reserve() - late - _LATE_MODEL_SECONDS:
-                return True
-        elif left < 0 and not self._ends_in_time():
-            return True
+        """Tells whether nothing that is wanted runs, and nothing will."""
         if self._trials.jobs:
             return False
-        all_tried = self.max_trials is not None and len(self.results) >= self.max_trials
+        members = self._likely_members()
+        if any(member.trial.number in self.refits.running for member in self.refits.wanted(members)):
+            return self._must_export()
+        nothing_left = self._num_left() <= 0 and not self.refits.missing(members)
         # without an idle worker those that died are being replaced
-        return all_tried or bool(self.pool.idle())
+        return nothing_left or bool(self.pool.idle())
+
+    def _must_export(self) -> bool:
+        """Tells whether there is time for nothing but the export."""
+        export = self.costs.export_seconds(_trials_of(self._likely_members()))
+        return self.budget.remaining() < export - LATE_SECONDS
+
+    def _trials_are_late(self) -> bool:
+        """Tells whether the trials that run must be given up."""
+        if not self._trials.jobs:
+            return False
+        left = self._search_seconds()
+        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
+            late = max(0.0, min(self._started.values()) - self.budget.seconds)
+            return left < -self._reserve() - late - _LATE_MODEL_SECONDS
+        return left < 0 and not self._ends_in_time()
 
     def _ends_in_time(self) -> bool:
         """Tells whether trials run that will end in the time that they were given.
 
         What a better one of them added to the time for fits on all rows is no reason to lose the others, as
-        long as there is time to export; but of folds, those fits are what makes a model.
+        long as there is time to export; but of folds, those fits are what makes a model, and the workers
+        without a trial must have the time for them.
         """
         if self.costs.num_folds > 1:
-            return self._search_seconds() > -_GRACE_SECONDS / 2
+            members, busy = self._likely_members(), self._trials.num_workers
+            free = self.pool.num_workers - busy or self.pool.num_workers
+            left = self.budget.remaining() - self.costs.export_seconds(_trials_of(members))
+            return left - self.refits.room(members, free) > -_GRACE_SECONDS / 2
         ends = max((self._started[job.number] + job.seconds for job in self._trials.jobs), default=0.0)
-        in_time = self.budget.remaining() > self.costs.export_seconds(self._likely_members())
+        in_time = self.budget.remaining() > self.costs.export_seconds(_trials_of(self._likely_members()))
         return in_time and self.budget.elapsed() < ends + _GRACE_SECONDS
 
-    def _give_up_running(self) -> None:
+    def _give_up_trials(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
+        if not self._trials.jobs:
+            return
         why = "was stopped with the search" if self.should_stop() else Outcome.OUT_OF_TIME.value
         for job in self._trials.jobs:
             seconds = self.budget.elapsed() - self._started[job.number]
@@ -180,6 +205,9 @@ class Study:
             self.results.append(result)
             self._tell_ended(result)
         self._trials.abandon()
+
+    def _give_up_refits(self, members: Sequence[Member]) -> None:
+        self.refits.abandon(members, "was stopped" if self.should_stop() else "did not end in time")
 
     def _tell_ended(self, result: TrialResult) -> tuple[int, int]:
         """Tells the observer, and returns how many trials have a score and how many have none."""
@@ -189,15 +217,14 @@ class Study:
         return num_finished, num_failed
 
     def _hand_out(self) -> None:
-        """Gives each idle worker a trial; they share the folds of one where trials or the time run short."""
+        """Gives each idle worker work; they share the folds of a trial if trials or time run short."""
         unused: list[int] = []
         while idle := [worker for worker in self.pool.idle() if worker not in unused]:
             num_left = self._num_left()
-            if num_left <= 0:
-                return
-            if not self._begin(idle[: max(1, int(len(idle) / num_left))]):
+            begun = num_left > 0 and self._begin(idle[: max(1, int(len(idle) / num_left))])
+            if not begun and not self.refits.begin(idle[0], self._likely_members()):
                 unused.append(idle[0])
-        if len(unused) > 1 and self.costs.num_folds > 1:
+        if len(unused) > 1 and self.costs.num_folds > 1 and self._num_left() > 0:
             self._begin(unused)
 
     def _num_left(self) -> float:
@@ -216,7 +243,7 @@ class Study:
         if self._retries:
             job = replace(self._retries.popleft(), seconds=seconds)
         else:
-            proposal = self._propose(workers, seconds, times)
+            proposal = self._proposals.next(self._vacancy(workers, seconds, times), self.results)
             if proposal is None:
                 return False
             seconds = max(self._allowance(proposal, seconds, times), _SHORTEST_TRIAL_SECONDS)
@@ -243,92 +270,24 @@ class Study:
         """
         if self.best is None:
             return seconds
-        usual = self._usual_seconds(proposal.spec, proposal.share) / _USUAL_SHARE / times
+        usual = self._proposals.expected_seconds(proposal.spec, proposal.share, self.results) / times
         return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 
     def _new_job(self, proposal: Proposal, seconds: float) -> TrialJob:
         number = self._next_number
         self._next_number += 1
-        self._proposals[number] = proposal
+        self._proposals.by_number[number] = proposal
         seed = derived_seed(self.seed, number)
         return TrialJob(number, proposal.spec, seed, seconds, self._hopeless_loss(), proposal.share)
 
-    def _propose(self, workers: Sequence[int], seconds: float, times: float) -> Proposal | None:
-        """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time."""
-        for rising in self._promotions():
-            if self._usual_seconds(rising.spec, rising.share) <= seconds * times:
-                return rising
-        proposal = self._new_proposal(workers, seconds, times)
-        return None if proposal is None else replace(proposal, share=self.rungs[0])
-
-    def _promotions(self) -> list[Proposal]:
-        """Returns proposals of finished trials with the next larger share of the rows, the best first."""
-        if len(self.rungs) == 1:
-            return []
-        losses: dict[float, dict[str, float]] = {share: {} for share in self.rungs}
-        for result in self.results:
-            if result.finished:
-                losses[result.share][result.spec.fingerprint] = self._loss(result)
-        by_recipe = {each.spec.fingerprint: each for each in self._proposals.values()}
-        begun = {(each.spec.fingerprint, each.share) for each in self._proposals.values()}
-        return [replace(by_recipe[recipe], share=share) for recipe, share in promotions(losses, begun)]
-
-    def _new_proposal(self, workers: Sequence[int], seconds: float, times: float) -> Proposal | None:
-        """Returns the next recipe or one from TPE; None where what is left to try would not end in time.
-
-        TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
-        """
-        share = self.rungs[0]
+    def _vacancy(self, workers: Sequence[int], seconds: float, times: float) -> Vacancy:
         known = [self.pool.knows_tensorflow(worker) for worker in range(self.pool.num_workers)]
-        knows = all(known[worker] for worker in workers)
-        others = {knowing for worker, knowing in enumerate(known) if worker not in workers}
-
-        def fits(spec: PipelineSpec) -> bool:
-            imports = isinstance(spec.classifier, NeuralClassifier) and not knows and True in known
-            left = seconds - _IMPORTING if imports else seconds
-            return self._usual_seconds(spec, share) <= left * times
-
-        fitting = [each for each in self._pending if fits(each.spec)]
-        if not fitting and (self._next_number > 0 or not self._pending):
-            return self._drawn(fits, times)
-        proposal = fitting[0] if fitting else self._pending[0]
-        if self._next_number > 0 and others and others != {knows} and (knows or True in others):
-            suiting = (
-                each for each in fitting if isinstance(each.spec.classifier, NeuralClassifier) == knows
-            )
-            proposal = next(suiting, proposal)
-        self._pending.remove(proposal)
-        return proposal
-
-    def _drawn(self, fits: Callable[[PipelineSpec], bool], times: float) -> Proposal | None:
-        """Returns a proposal from TPE that would end in time; None where a few were drawn in vain."""
-        if self.budget.elapsed() < self._drawn_in_vain.get(times, -math.inf) + _SECONDS_BETWEEN_DRAWS:
-            return None
-        for _ in range(_ASKED_TO_FIT):
-            proposal = self.sampler.ask(self._next_number)
-            if fits(proposal.spec):
-                return proposal
-            self.sampler.tell(proposal, None)
-        self._drawn_in_vain[times] = self.budget.elapsed()
-        return None
-
-    def _usual_seconds(self, spec: PipelineSpec, share: float) -> float:
-        """Returns what a trial with this classifier takes at least, judged by those before; 0 if unknown.
-
-        Args:
-            spec: of the trial.
-            share: of the training rows.
-        """
-        kind = type(spec.classifier)
-        alike = [each.seconds_on_all for each in self.results if type(each.spec.classifier) is kind]
-        if not alike and isinstance(spec.classifier, NeuralClassifier):
-            networks = [each for each in self.results if isinstance(each.spec.classifier, NeuralClassifier)]
-            alike = [each.seconds_on_all for each in networks] or [_UNKNOWN_NETWORK_SECONDS / share]
-        return _USUAL_SHARE * share * min(alike, default=0.0)
+        others = frozenset(knowing for worker, knowing in enumerate(known) if worker not in workers)
+        return Vacancy(seconds, times, all(known[worker] for worker in workers), others)
 
     def _take(self, result: TrialResult) -> None:
         if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
-            proposal = self._proposals[result.number]
+            proposal = self._proposals.by_number[result.number]
             self._retries.append(
                 TrialJob(
                     result.number,
@@ -339,7 +298,7 @@ class Study:
                 )
             )
             return
-        proposal = self._proposals[result.number]
+        proposal = self._proposals.by_number[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self._tell(proposal, result)
         num_bytes = len(result.artifact or b"") // self.costs.num_folds
@@ -361,21 +320,16 @@ class Study:
 
     def _reserve(self) -> float:
         """Returns the seconds that fitting the best trials again, exporting and verifying will take."""
-        best = self._likely_members()
-        most = _LARGEST_REFIT_SHARE * self.budget.seconds
-        missing = [result for result in best if result.number not in self._fitted_again]
-        seconds = [self.costs.refit_seconds(result) for result in missing]
-        # time that is too short for a refit would be lost to the search for nothing
-        seconds = [each for each in seconds if each <= most]
-        refits = max(max(seconds, default=0.0), sum(seconds) / self.pool.num_workers)
-        return self.costs.export_seconds(best) + min(refits, most)
+        members = self._likely_members()
+        return self.costs.export_seconds(_trials_of(members)) + self.refits.room(
+            members, self.pool.num_workers
+        )
 
-    def _likely_members(self) -> list[TrialResult]:
-        """Returns the trials that the model would average if the search ended now; chosen once per result."""
+    def _likely_members(self) -> tuple[Member, ...]:
+        """Returns the members of the model if the search ended now; chosen once per result."""
         num_results, members = self._members
         if num_results != len(self.results):
-            chosen = self.chooser.choose(self.ranking(), MAX_MEMBERS, quickly=True)
-            members = [member.trial for member in chosen]
+            members = self.chooser.choose(self.ranking(), MAX_MEMBERS, quickly=True)
             self._members = (len(self.results), members)
         return members
 
@@ -410,3 +364,7 @@ class Study:
 
     def _loss(self, result: TrialResult) -> float:
         return -result.score if larger_is_better(self.metric) else result.score
+
+
+def _trials_of(members: Sequence[Member]) -> list[TrialResult]:
+    return [member.trial for member in members]

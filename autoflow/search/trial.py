@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
@@ -123,18 +122,39 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class Refits:
-    """What became of fits on all rows; trials in neither mapping did not end in time.
+class Refit:
+    """A pipeline to fit on all rows, with the rounds or epochs that its trial settled on."""
+
+    trial: TrialJob
+    iterations: int | None
+
+    @property
+    def number(self) -> int:
+        """The number of the trial."""
+        return self.trial.number
+
+    def ended(self, outcome: Outcome, message: str) -> RefitResult:
+        """Returns the result of a worker that did not come back with one; the message says the outcome."""
+        return RefitResult(self.number, None, message)
+
+
+@dataclass(frozen=True)
+class RefitResult:
+    """What became of a fit on all rows.
 
     Args:
-        fitted: pipelines by trial number.
-        failed: why a fit raised or its worker died, by trial number.
-        seconds: that the workers were at it, summed.
+        number: the trial's number.
+        pipeline: that was fitted; None where that raised or its worker died.
+        message: why there is none.
     """
 
-    fitted: Mapping[int, FittedPipeline]
-    failed: Mapping[int, str]
-    seconds: float = 0.0
+    number: int
+    pipeline: FittedPipeline | None = field(repr=False)
+    message: str = ""
+
+
+Work = TrialJob | Refit
+Result = TrialResult | PartResult | RefitResult
 
 
 class WorkerPool(Protocol):
@@ -142,22 +162,25 @@ class WorkerPool(Protocol):
 
     @property
     def num_workers(self) -> int:
-        """Workers, numbered from 0; each has one trial or part of a trial at a time."""
+        """Workers, numbered from 0; each has one trial, part of a trial or fit on all rows at a time."""
 
     def idle(self) -> list[int]:
-        """Returns the workers that can take a trial now; not those that are being replaced."""
+        """Returns the workers that can take work now, those that live first; none that is being replaced."""
 
     def knows_tensorflow(self, worker: int) -> bool:
         """Tells whether the worker has imported TensorFlow already."""
 
-    def start(self, worker: int, job: TrialJob, *, needs_tensorflow: bool) -> None:
-        """Gives a trial, or some folds of one, to an idle worker."""
+    def start(self, worker: int, work: Work, *, needs_tensorflow: bool) -> None:
+        """Gives a trial, some folds of one or a fit on all rows to an idle worker."""
 
     def forget(self, number: int) -> None:
         """Drops what will come of the parts of a trial; their workers are idle after them."""
 
-    def wait(self, seconds: float) -> list[TrialResult | PartResult]:
+    def wait(self, seconds: float) -> list[Result]:
         """Returns what ended, waiting up to `seconds` for the first."""
 
-    def abandon(self) -> None:
+    def abandon_trials(self) -> None:
         """Stops all trials in progress; their workers are replaced when they are needed again."""
+
+    def abandon_refits(self) -> None:
+        """As `abandon_trials`, of the fits on all rows."""

@@ -12,7 +12,7 @@ from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import Study
-from autoflow.search.trial import Outcome, TrialJob, TrialResult
+from autoflow.search.trial import Outcome, Refit, RefitResult, TrialJob, TrialResult
 
 PROFILE = DataProfile(
     500,
@@ -27,13 +27,14 @@ PROFILE = DataProfile(
 
 @dataclass
 class FakePool:
-    """Answers each trial at once; `answer` makes the result."""
+    """Answers each trial and fit on all rows at once; `answer` makes the result of a trial."""
 
     answer: object
     num_workers: int = 2
     jobs: dict[int, TrialJob] = field(default_factory=dict)
     knows: set[int] = field(default_factory=set)
     started: list[TrialJob] = field(default_factory=list)
+    refits: list[Refit] = field(default_factory=list)
     forgotten: set[int] = field(default_factory=set)
 
     def idle(self):
@@ -42,9 +43,9 @@ class FakePool:
     def knows_tensorflow(self, worker):
         return worker in self.knows
 
-    def start(self, worker, job, *, needs_tensorflow):
-        self.jobs[worker] = job
-        self.started.append(job)
+    def start(self, worker, work, *, needs_tensorflow):
+        self.jobs[worker] = work
+        (self.refits if isinstance(work, Refit) else self.started).append(work)
         if needs_tensorflow:
             self.knows.add(worker)
 
@@ -52,19 +53,26 @@ class FakePool:
         self.forgotten |= {worker for worker, job in self.jobs.items() if job.number == number}
 
     def wait(self, seconds):
-        worker = self.next_worker()
+        if not self.jobs:
+            return []
+        return self.come_back(self.next_worker())
+
+    def come_back(self, worker):
         job = self.jobs.pop(worker)
         if worker in self.forgotten:
             self.forgotten.remove(worker)
             return []
-        return [self.answer(job)]
+        return [RefitResult(job.number, "pipeline") if isinstance(job, Refit) else self.answer(job)]
 
     def next_worker(self):
         return next(iter(self.jobs))
 
-    def abandon(self):
-        self.jobs.clear()
+    def abandon_trials(self):
+        self.jobs = {worker: job for worker, job in self.jobs.items() if isinstance(job, Refit)}
         self.forgotten.clear()
+
+    def abandon_refits(self):
+        self.jobs = {worker: job for worker, job in self.jobs.items() if not isinstance(job, Refit)}
 
 
 def scored(job):
@@ -94,6 +102,8 @@ def study_in(
     should_stop=lambda: False,
     rungs=(1.0,),
     num_folds=1,
+    costs=None,
+    started=None,
 ):
     ledger = Ledger(folder, {"data": "d"})
     study = Study(
@@ -101,8 +111,8 @@ def study_in(
         sampler=Sampler(PROFILE, 0),
         ledger=ledger,
         chooser=MemberChooser(ledger, np.array([0, 1, 0, 1], np.int32), 2, "log_loss", 0),
-        budget=Budget(seconds),
-        costs=FinishCosts(1.0, 0.0, 0.3, num_folds),
+        budget=Budget(seconds) if started is None else Budget(seconds, started),
+        costs=costs or FinishCosts(1.0, 0.0, 0.3, num_folds),
         metric="log_loss",
         seed=0,
         max_trials=max_trials,

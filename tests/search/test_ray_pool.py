@@ -10,9 +10,9 @@ import psutil
 import pytest
 
 from autoflow.errors import MachineError
-from autoflow.search.ray_pool import RayPool, Refit, _Slot
+from autoflow.search.ray_pool import RayPool, _Slot
 from autoflow.search.ray_worker import RayWorker
-from autoflow.search.trial import Outcome, PartResult, TrialJob
+from autoflow.search.trial import Outcome, PartResult, Refit, RefitResult, TrialJob
 
 
 def test_a_trial_that_takes_too_much_memory_is_stopped_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,10 +159,33 @@ def test_a_fit_on_all_rows_that_takes_too_much_memory_is_stopped(monkeypatch: py
     fake.ready = {"a0.begin"}
     pool = _pool(monkeypatch, 1, psutil.Process().memory_info().rss / 100)
     pool.begin("data")
-    refits = pool.refit([Refit(TrialJob(7, None, 0), None)], 100.0, lambda: False)
-    assert refits.fitted == {}
-    assert "GB of memory and was stopped" in refits.failed[7]
+    pool.start(0, Refit(TrialJob(7, None, 0), None), needs_tensorflow=False)
+    (result,) = pool.wait(0.0)
+    assert (result.number, result.pipeline) == (7, None)
+    assert "GB of memory and was stopped" in result.message
     assert fake.ended == ["a0"]
+
+
+def test_trials_and_fits_on_all_rows_are_given_up_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    fake.answers = {"a0.begin": 1, "a1.begin": 2, "a0.refit": RefitResult(7, None, "no luck")}
+    fake.ready = {"a0.begin", "a1.begin"}
+    pool = _pool(monkeypatch, 2)
+    pool.begin("data")
+    for worker, work in enumerate((Refit(TrialJob(7, None, 0), None), TrialJob(8, None, 0))):
+        pool.start(worker, work, needs_tensorflow=False)
+    assert pool.idle() == []
+    pool.forget(7)  # folds of a trial, not the fit on all rows
+    pool.abandon_trials()
+    assert (fake.ended, pool.idle()) == (["a1"], [1])
+    fake.ready.add("a0.refit")
+    assert pool.wait(0.0) == [RefitResult(7, None, "no luck")]
+    assert pool.idle() == [0, 1]  # what lives comes first
+    pool.start(0, Refit(TrialJob(8, None, 0), None), needs_tensorflow=False)
+    pool.abandon_trials()
+    assert fake.ended == ["a1"]
+    pool.abandon_refits()
+    assert fake.ended == ["a1", "a0"]
 
 
 def test_a_part_of_a_trial_that_ended_elsewhere_is_dropped_and_its_worker_is_idle(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from fake_pool import FakePool, scored, study_in
 
-from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.components.registry import Role, lookup
 from autoflow.pipeline.spec import Node, PipelineSpec
@@ -102,11 +101,11 @@ def test_near_the_end_workers_share_a_trial_that_one_would_not_finish(tmp_path, 
     first.run()
     first.ledger.close()
     pool = FakePool(lambda job: job.ended(Outcome.FAILED, "no luck"))
-    study = study_in(tmp_path / "run", pool, max_trials=None)
     # trials take 700 s at least, 550 are left for a search: one worker ends none, two share 917 s
-    study.costs = FinishCosts(50.0, 0.0, 0.0, num_folds)
-    study.budget = Budget(600.0)
-    study._usual_seconds = lambda spec, share: 700.0
+    costs = FinishCosts(50.0, 0.0, 0.0, num_folds)
+    study = study_in(tmp_path / "run", pool, max_trials=None, seconds=600.0, costs=costs)
+    study._proposals.expected_seconds = lambda spec, share, results: 1000.0
+    study.refits.failed.add(0)  # else that is what a worker would do
     study._hand_out()
     study.ledger.close()
     assert [job.folds for job in pool.started] == ([] if num_folds == 1 else [(0, 1, 2), (3, 4)])

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from fake_pool import FakePool, scored, study_in
 
-from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
 from autoflow.search.events import TrialEnded, Warned
-from autoflow.search.trial import Outcome, TrialResult
+from autoflow.search.trial import Outcome, Refit, TrialResult
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,8 +115,8 @@ def test_a_lost_worker_costs_one_retry(tmp_path):
 
 def test_a_search_leaves_the_time_that_finishing_needs(tmp_path):
     told = []
-    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None)
-    study.costs = FinishCosts(3.9, 0.0, 0.0)
+    costs = FinishCosts(3.9, 0.0, 0.0)
+    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None, costs=costs)
     study.nearly_over = lambda: told.append(True)
     study.run()
     study.ledger.close()
@@ -136,8 +135,8 @@ def test_one_trial_may_not_take_all_that_is_left(tmp_path):
 
 
 def test_the_baseline_is_tried_however_short_the_time(tmp_path):
-    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None)
-    study.costs = FinishCosts(6.0, 0.0, 1.0)
+    costs = FinishCosts(6.0, 0.0, 1.0)
+    study = study_in(tmp_path / "run", FakePool(scored), seconds=6.0, max_trials=None, costs=costs)
     study.run()
     study.ledger.close()
     assert [result.number for result in study.results] == [0]
@@ -191,8 +190,8 @@ def test_trials_that_the_end_cuts_off_are_told(tmp_path, by_hand):
         seconds=3.0,
         observer=lambda event: ended.append(event) if isinstance(event, TrialEnded) else None,
         should_stop=lambda: by_hand and bool(ended),
+        costs=FinishCosts(0.1, 0.0, 0.0),
     )
-    study.costs = FinishCosts(0.1, 0.0, 0.0)
     study.run()
     recorded = [entry.result.number for entry in study.ledger.entries()]
     study.ledger.close()
@@ -222,8 +221,7 @@ def test_non_finite_scores_never_rank(tmp_path):
 
 def test_workers_that_come_after_the_deadline_still_give_a_model(tmp_path):
     pool = FakePool(scored)
-    study = study_in(tmp_path, pool, seconds=20.0)
-    study.budget = Budget(20.0, time.monotonic() - 36.0)
+    study = study_in(tmp_path, pool, seconds=20.0, started=time.monotonic() - 36.0)
     study.run()
     assert study.best is not None
     assert len(pool.started) == 1
@@ -234,28 +232,66 @@ def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
         return replace(scored(job), seconds=29.0)
 
     pool = FakePool(slow, num_workers=1)
-    study = study_in(tmp_path, pool, seconds=100.0, max_trials=None)
-    study.costs = FinishCosts(1.0, 0.0, 1.0)
-    study.budget = Budget(100.0, time.monotonic() - 65.0)  # a fit on all rows takes 30 of 35 s
+    study = study_in(
+        tmp_path,
+        pool,
+        seconds=100.0,
+        max_trials=None,
+        costs=FinishCosts(1.0, 0.0, 1.0),
+        started=time.monotonic() - 65.0,  # a fit on all rows takes 30 of 35 s
+    )
     study.run()
-    before = [job.spec.fingerprint for job in pool.started]
-    assert before
-    study.run()
-    assert len(pool.started) == len(before)  # there is no time yet
-    assert study.may_go_on()
-    study.note_fitted_again([result.number for result in study.results])
-    study.run()
-    after = [job.spec.fingerprint for job in pool.started]
-    assert len(after) > len(before)
-    assert len(set(after)) == len(after)
+    order = [("fit", each.number) for each in pool.refits] + [("trial", job.number) for job in pool.started]
+    assert order[0] == ("fit", study.best.number) or study.best.number > 0
+    first = pool.refits[0].number
+    assert [job.number for job in pool.started][: first + 1] == list(range(first + 1))
+    assert len(pool.started) > first + 1  # and more after it
+    assert study.refits.fitted.keys() == {each.number for each in pool.refits}
 
 
-@pytest.mark.parametrize("max_trials", [3, None])
-def test_a_search_that_made_all_its_trials_does_not_go_on(tmp_path, max_trials):
-    study = study_in(tmp_path, FakePool(scored), max_trials=max_trials, seconds=4.0)
-    assert not study.may_go_on()  # nothing was tried yet
+def test_an_idle_worker_fits_on_all_rows_while_another_has_a_trial(tmp_path):
+    class SlowSecond(FakePool):
+        """Ends the second trial only after a fit on all rows was begun."""
+
+        def next_worker(self):
+            return next((each for each, job in self.jobs.items() if job.number != 1), next(iter(self.jobs)))
+
+    pool = SlowSecond(scored)
+    study = study_in(tmp_path, pool, max_trials=2)
     study.run()
-    assert study.may_go_on() == (max_trials is None)
+    assert [result.number for result in study.results] == [0, 1]
+    assert pool.refits[0].number == 0
+    assert 0 in study.refits.fitted
+    wanted = {member.trial.number for member in study.refits.wanted(study._likely_members())}
+    assert wanted <= study.refits.fitted.keys()
+
+
+def test_what_the_model_does_not_need_any_more_is_not_waited_for(tmp_path):
+    class Hanging(FakePool):
+        """Never ends a fit of trial 0."""
+
+        def next_worker(self):
+            return next(each for each, job in self.jobs.items() if not isinstance(job, Refit) or job.number)
+
+    def better(job):
+        score = 0.9 if job.number == 0 else 0.1
+        sure = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+        right = sure * 0.8 + 0.1 if job.number else 1.0 - (sure * 0.8 + 0.1)
+        return replace(scored(job), score=score, log_loss=score, probabilities=right)
+
+    warned = []
+    pool = Hanging(better)
+    study = study_in(
+        tmp_path,
+        pool,
+        max_trials=2,
+        observer=lambda event: warned.append(event.text) if isinstance(event, Warned) else None,
+    )
+    study.run()
+    assert [each.number for each in pool.refits] == [0, 1]
+    assert study.refits.fitted == {1: "pipeline"}
+    assert pool.jobs == {}
+    assert warned == []
 
 
 @pytest.mark.parametrize("given", [20.0, 0.5])
@@ -263,18 +299,18 @@ def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path
     class SlowSecond(FakePool):
         def wait(self, seconds):
             time.sleep(0.05)
-            late = time.monotonic() > self.begun + 2.2
+            late = time.monotonic() > self.begun + 3.2
             due = [worker for worker, job in self.jobs.items() if job.number == 0 or late]
-            return [self.answer(self.jobs.pop(due[0]))] if due else []
+            return self.come_back(due[0]) if due else []
 
     monkeypatch.setattr("autoflow.search.study._GRACE_SECONDS", 0.2)
     pool = SlowSecond(lambda job: replace(scored(job), seconds=0.5))
     pool.begun = time.monotonic()
-    study = study_in(tmp_path, pool, seconds=3.0, max_trials=2)
-    study.costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 3 s
+    costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 4 s
+    study = study_in(tmp_path, pool, seconds=4.0, max_trials=3, costs=costs)
     study._allowance = lambda proposal, seconds, times: given
     study.run()
-    assert [result.finished for result in study.results] == [True, given == 20.0]
+    assert [result.finished for result in study.results] == [True] + [given == 20.0] * 2
 
 
 def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):

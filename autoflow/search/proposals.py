@@ -1,0 +1,146 @@
+"""What to try next: trials that deserve more rows, then the opening portfolio, then TPE; what ends in time.
+
+How long a trial may take and on which workers it runs is the study's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from autoflow.budget import Budget
+from autoflow.components.base import NeuralClassifier
+from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search.fidelity import promotions
+from autoflow.search.sampler import Proposal, Sampler, Value, opening
+from autoflow.search.trial import TrialResult
+
+_USUAL_SHARE = 0.7
+_UNKNOWN_NETWORK_SECONDS = 8.0
+_ASKED_TO_FIT = 3
+_SECONDS_BETWEEN_DRAWS = 1.0
+"""After as many in vain: what fits changes slowly, and drawing takes time from trials."""
+_IMPORTING = 10.0
+"""Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
+
+
+@dataclass(frozen=True)
+class Vacancy:
+    """What idle workers have for a trial.
+
+    Args:
+        seconds: wall time that is left for it.
+        times: as soon as on one worker it will end; see `shared_folds.speed_up`.
+        knows: whether all workers that would run it have imported TensorFlow.
+        others_know: the same of each other worker.
+    """
+
+    seconds: float
+    times: float = 1.0
+    knows: bool = True
+    others_know: frozenset[bool] = frozenset()
+
+
+@dataclass
+class Proposals:
+    """The proposals of one search, made one after the other.
+
+    Args:
+        sampler: proposes pipelines, and is told of the trials by the study.
+        rungs: shares of the training rows, ascending to 1.0; trials begin at the first, good ones move up.
+        budget: of the whole run.
+        loss: of a finished trial, smaller is better.
+    """
+
+    sampler: Sampler
+    rungs: tuple[float, ...]
+    budget: Budget
+    loss: Callable[[TrialResult], float]
+    by_number: dict[int, Proposal] = field(default_factory=dict, init=False)
+    """Of the trials that were begun."""
+    _pending: deque[Proposal] = field(default_factory=deque, init=False)
+    _drawn_in_vain: dict[float, float] = field(default_factory=dict, init=False)
+
+    def open(self, recipes: list[dict[str, Value]]) -> int:
+        """Queues the recipes that were not tried before, and returns how many that are."""
+        opened = list(opening(self.sampler, recipes))
+        self._pending.extend(opened)
+        return len(opened)
+
+    def next(self, wanted: Vacancy, results: Sequence[TrialResult]) -> Proposal | None:
+        """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time."""
+        for rising in self._rising(results):
+            usual = _USUAL_SHARE * self.expected_seconds(rising.spec, rising.share, results)
+            if usual <= wanted.seconds * wanted.times:
+                return rising
+        proposal = self._new(wanted, results)
+        return None if proposal is None else replace(proposal, share=self.rungs[0])
+
+    def expected_seconds(self, spec: PipelineSpec, share: float, results: Sequence[TrialResult]) -> float:
+        """Returns what the shortest trial with this classifier took; 0 where nothing is known.
+
+        Args:
+            spec: of the trial.
+            share: of the training rows.
+            results: of the trials so far.
+        """
+        kind = type(spec.classifier)
+        alike = [each.seconds_on_all for each in results if type(each.spec.classifier) is kind]
+        if not alike and isinstance(spec.classifier, NeuralClassifier):
+            networks = [each for each in results if isinstance(each.spec.classifier, NeuralClassifier)]
+            alike = [each.seconds_on_all for each in networks] or [_UNKNOWN_NETWORK_SECONDS / share]
+        return share * min(alike, default=0.0)
+
+    def _rising(self, results: Sequence[TrialResult]) -> list[Proposal]:
+        """Returns proposals of finished trials with the next larger share of the rows, the best first."""
+        if len(self.rungs) == 1:
+            return []
+        losses: dict[float, dict[str, float]] = {share: {} for share in self.rungs}
+        for result in results:
+            if result.finished:
+                losses[result.share][result.spec.fingerprint] = self.loss(result)
+        begun = self.by_number.values()
+        by_recipe = {each.spec.fingerprint: each for each in begun}
+        rising = promotions(losses, {(each.spec.fingerprint, each.share) for each in begun})
+        return [replace(by_recipe[recipe], share=share) for recipe, share in rising]
+
+    def _new(self, wanted: Vacancy, results: Sequence[TrialResult]) -> Proposal | None:
+        """Returns the next recipe or one from TPE; None where what is left to try would not end in time.
+
+        TensorFlow takes seconds to import, so where workers differ one imports it and then prefers networks.
+        """
+        knows, others = wanted.knows, wanted.others_know
+
+        def fits(spec: PipelineSpec) -> bool:
+            imports = _is_network(spec) and not knows and True in others
+            left = wanted.seconds - _IMPORTING if imports else wanted.seconds
+            usual = _USUAL_SHARE * self.expected_seconds(spec, self.rungs[0], results)
+            return usual <= left * wanted.times
+
+        is_first = not self.by_number
+        fitting = [each for each in self._pending if fits(each.spec)]
+        if not fitting and not (is_first and self._pending):
+            return self._drawn(fits, wanted.times)
+        proposal = fitting[0] if fitting else self._pending[0]
+        if not is_first and others and others != {knows} and (knows or True in others):
+            proposal = next((each for each in fitting if _is_network(each.spec) == knows), proposal)
+        self._pending.remove(proposal)
+        return proposal
+
+    def _drawn(self, fits: Callable[[PipelineSpec], bool], times: float) -> Proposal | None:
+        """Returns a proposal from TPE that would end in time; None where a few were drawn in vain."""
+        if self.budget.elapsed() < self._drawn_in_vain.get(times, -math.inf) + _SECONDS_BETWEEN_DRAWS:
+            return None
+        for _ in range(_ASKED_TO_FIT):
+            proposal = self.sampler.ask(max(self.by_number, default=-1) + 1)
+            if fits(proposal.spec):
+                return proposal
+            self.sampler.tell(proposal, None)
+        self._drawn_in_vain[times] = self.budget.elapsed()
+        return None
+
+
+def _is_network(spec: PipelineSpec) -> bool:
+    return isinstance(spec.classifier, NeuralClassifier)

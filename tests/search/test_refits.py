@@ -1,0 +1,98 @@
+"""Fits on all rows as work for idle workers: which are wanted, which fit into the time, what becomes of it."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from fake_pool import FakePool
+
+from autoflow.budget import Budget
+from autoflow.components.classification.boosted_trees import BoostedTrees
+from autoflow.components.classification.mlp import Mlp
+from autoflow.search.costs import FinishCosts
+from autoflow.search.events import Warned
+from autoflow.search.members import Member
+from autoflow.search.refits import Refits
+from autoflow.search.trial import Outcome, RefitResult, TrialResult
+
+
+def member_of(number, classifier=None, *, weight=0.25, seconds=10.0):
+    spec = SimpleNamespace(classifier=BoostedTrees() if classifier is None else classifier)
+    return Member(TrialResult(number, spec, Outcome.FINISHED, 0.0, 0.0, seconds, 7), weight)
+
+
+def refits_with(seconds, *, num_folds=1, folds_may_serve=False, warned=None):
+    costs = FinishCosts(5.0, 0.0, 1.0, num_folds)
+    observer = lambda event: warned.append(event.text) if isinstance(event, Warned) else None  # noqa: E731
+    budget = Budget(100.0, time.monotonic() - (100.0 - seconds))
+    observer = observer if warned is not None else lambda event: None
+    return Refits(FakePool(None), costs, budget, 0, observer, folds_may_serve)
+
+
+def test_the_heaviest_that_will_end_in_time_is_begun_first_and_each_once():
+    refits = refits_with(25.0)
+    members = [member_of(3, seconds=40.0), member_of(1), member_of(2)]
+    assert refits.begin(0, members)
+    assert refits.begin(1, members)
+    assert not refits.begin(2, members)
+    assert [(work.number, work.iterations) for work in refits.pool.refits] == [(1, 7), (2, 7)]
+    assert sorted(refits.running) == [1, 2]
+
+
+def test_room_is_kept_for_what_is_missing_and_can_still_be_fitted():
+    members = [member_of(1), member_of(2), member_of(3)]
+    each = FinishCosts(5.0, 0.0, 1.0).refit_seconds(members[0].trial)
+    refits = refits_with(90.0)
+    assert refits.room(members, 1) == pytest.approx(30.0)  # the most of 100 s
+    assert refits.room(members, 2) == pytest.approx(1.5 * each)
+    assert refits.room(members, 3) == pytest.approx(each)
+    refits.begin(0, members)
+    assert refits.room(members, 1) == pytest.approx(2 * each)
+    refits.take(RefitResult(1, "fitted"), members)
+    assert refits.room(members, 1) == pytest.approx(2 * each)
+    assert refits_with(13.0).room(members, 1) == 0.0
+
+
+def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
+    warned = []
+    refits = refits_with(90.0, warned=warned)
+    members = [member_of(number) for number in range(4)]
+    for worker, member in enumerate([*members, member_of(9)]):
+        refits.begin(worker, [member])
+    refits.take(RefitResult(0, "fitted"), members)
+    refits.take(RefitResult(1, None, "ValueError: no luck"), members)
+    refits.abandon(members, "did not end in time")
+    assert warned == [
+        "fitting trial 1 on all rows failed: ValueError: no luck",
+        "fitting trials 2, 3 on all rows did not end in time",
+    ]
+    assert refits.fitted == {0: "fitted"}
+    assert [member.trial.number for member in refits.missing(members)] == [2, 3]  # a failure is not repeated
+    assert refits.pool.jobs == {}
+    assert refits.complete == ()
+
+
+def test_members_are_complete_when_the_last_of_them_is_fitted():
+    refits = refits_with(90.0)
+    members = [member_of(1), member_of(2)]
+    for worker, member in enumerate(members):
+        refits.begin(worker, members)
+        assert refits.complete == ()
+        refits.take(RefitResult(member.trial.number, "fitted"), members)
+    assert refits.complete == tuple(members)
+    refits.begin(0, [member_of(3)])
+    refits.take(RefitResult(3, "fitted"), [*members, member_of(3), member_of(4)])
+    assert refits.complete == tuple(members)
+
+
+@pytest.mark.parametrize(
+    ("weights", "as_folds"), [((0.8, 0.1, 0.1), (0,)), ((0.4, 0.3, 0.3), (0, 1)), ((0.1, 0.1, 0.1), (0,))]
+)
+def test_the_heaviest_networks_of_few_rows_are_exported_as_their_folds(weights, as_folds):
+    members = [member_of(9, weight=1 - sum(weights))]
+    members += [member_of(number, Mlp(), weight=weight) for number, weight in enumerate(weights)]
+    everyone = {9, 0, 1, 2}
+    for seconds, may_serve, expected in ((90.0, True, as_folds), (90.0, False, ()), (1.0, True, ())):
+        refits = refits_with(seconds, num_folds=5, folds_may_serve=may_serve)
+        wanted = {member.trial.number for member in refits.wanted(members)}
+        assert everyone - wanted == set(expected)
