@@ -1,4 +1,4 @@
-"""Fits on all rows as work for idle workers: which are wanted, which fit into the time, what becomes of it."""
+"""Fits on all rows as work for idle workers: which are wanted, which fit into the time, what comes of it."""
 
 import time
 from types import SimpleNamespace
