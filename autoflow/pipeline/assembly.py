@@ -64,7 +64,7 @@ class FittedPipeline:
         return [
             extractor.transform(node_values(node, self.schema, raw))
             for node, extractor in zip(self.spec.nodes, self.extractors, strict=True)
-        ]
+        ] or [_no_features(len(next(iter(raw.values()))))]
 
     def predict_prepared(self, blocks: list[np.ndarray]) -> np.ndarray:
         """As `predict_probabilities`, from prepared features, one array a node."""
@@ -106,8 +106,10 @@ def fit_pipeline(
     nodes = [cache.prepare(node, data, preparation_seed) for node in spec.nodes]
     _check_memory(nodes, context)
     extractors = tuple(node.extractor for node in nodes)
-    train = [node.train for node in nodes]
+    train = [node.train for node in nodes] or [_no_features(data.train.num_rows)]
     validation = [node.validation for node in nodes if node.validation is not None]
+    if data.validation is not None:
+        validation = validation or [_no_features(data.validation.num_rows)]
     if isinstance(spec.classifier, NeuralClassifier):
         model: FittedClassifier | FittedNetwork = fit_network(
             extractors,
@@ -150,6 +152,11 @@ def categorical_columns(extractors: Sequence[FittedExtractor]) -> tuple[int, ...
     """Returns the places, among the merged features, of those that are codes of categories."""
     flags = [extractor.categorical for extractor in extractors for _ in range(sum(extractor.widths))]
     return tuple(place for place, is_code in enumerate(flags) if is_code)
+
+
+def _no_features(num_rows: int) -> np.ndarray:
+    """Returns what a pipeline without nodes prepares, `float32[n, 0]`: a baseline looks at no column."""
+    return np.zeros((num_rows, 0), np.float32)
 
 
 def _merge(blocks: list[np.ndarray]) -> np.ndarray:

@@ -99,7 +99,7 @@ class PipelineModule(tf.Module):
         """Returns probabilities `tf.float32[B, num_classes]` and an embedding `tf.float32[B, d]`.
 
         The embedding is the fused features: of a network what its concatenation gives, of another
-        classifier the prepared features side by side, or its log-probabilities where those are over 512.
+        classifier the prepared features side by side, or its log-probabilities if those are none or over 512.
 
         Args:
             raw: a tensor `[B]` a column, by header.
@@ -124,9 +124,12 @@ class PipelineModule(tf.Module):
         model = self._pipeline.model
         if isinstance(model, FittedNetwork):
             return model.graph(blocks)
+        if not blocks:  # a baseline looks at no column
+            blocks = [tf.zeros([tf.shape(next(iter(raw.values())))[0], 0])]
         features = tf.concat(blocks, axis=1)
         probabilities = model.graph(features)
-        if sum(sum(extractor.widths) for extractor in self._pipeline.extractors) <= MAX_EMBEDDED_FEATURES:
+        width = sum(sum(extractor.widths) for extractor in self._pipeline.extractors)
+        if 0 < width <= MAX_EMBEDDED_FEATURES:
             return probabilities, features
         return probabilities, tf.math.log(tf.maximum(probabilities, _LEAST_PROBABILITY))
 

@@ -118,7 +118,7 @@ def draw(hp: keras_tuner.HyperParameters, profile: DataProfile) -> PipelineSpec:
         profile: shape of the data; the space depends on nothing else.
 
     Returns:
-        A spec whose components support the data.
+        A spec whose components support the data; one with a baseline reads no column.
 
     Raises:
         UsageError: no registered extractor accepts one of the column kinds.
@@ -127,7 +127,7 @@ def draw(hp: keras_tuner.HyperParameters, profile: DataProfile) -> PipelineSpec:
     neural = is_neural(classifier_name)
     family = "neural" if neural else "matrix"
     nodes = []
-    for plan in plan_nodes(profile):
+    for plan in () if is_baseline(classifier_name) else plan_nodes(profile):
         known = extractor_names(plan, trainable=neural)
         if not known:
             raise UsageError(

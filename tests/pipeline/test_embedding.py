@@ -9,6 +9,7 @@ import pytest
 
 from autoflow.components.base import Classifier, Concatenation, FitContext, NeuralClassifier
 from autoflow.components.classification.logistic_regression import LogisticRegression
+from autoflow.components.classification.majority import Majority
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.concatenation.projected_sum import ProjectedSum
@@ -70,6 +71,21 @@ def test_a_network_gives_its_fused_features(network: FittedPipeline) -> None:
     logits = np.asarray(body(embedding), np.float64)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.abs(probabilities - expected).max() < 1e-5, "the body reads the embedding"
+
+
+def test_a_baseline_reads_no_column_and_gives_log_probabilities(tmp_path: Path) -> None:
+    dataset = _dataset()
+    fold = FoldData("test/0", dataset.rows(np.arange(40)), dataset.rows(np.arange(40, 60)))
+    cache = PreparedCache(tmp_path)
+    spec = PipelineSpec((), PlainConcat(), Majority())
+    outcome = fit_pipeline(spec, fold, cache, FitContext(2), preparation_seed=0)
+    shares = (np.bincount(fold.train.labels, minlength=2) + 1) / 42
+    assert outcome.validation_probabilities is not None
+    np.testing.assert_allclose(outcome.validation_probabilities, np.tile(shares, (20, 1)), rtol=1e-6)
+    probabilities, embedding = _answers(outcome.pipeline)
+    np.testing.assert_allclose(probabilities, np.tile(shares, (60, 1)), rtol=1e-6)
+    np.testing.assert_allclose(embedding, np.log(probabilities), rtol=1e-6)
+    np.testing.assert_allclose(outcome.pipeline.predict_probabilities(dataset.raw), probabilities, rtol=1e-6)
 
 
 def test_another_classifier_gives_its_features(linear: FittedPipeline) -> None:

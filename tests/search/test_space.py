@@ -53,10 +53,16 @@ def proposals():
     return drawn
 
 
-def test_every_column_is_read_by_exactly_one_node(proposals):
+def test_every_column_is_read_by_exactly_one_node_and_none_by_a_baseline(proposals):
+    baselines = 0
     for proposal in proposals:
         columns = [column for node in proposal.spec.nodes for column in node.columns]
-        assert sorted(columns) == sorted(column.name for column in PROFILE.columns)
+        if proposal.spec.classifier.baseline:
+            baselines += 1
+            assert columns == []
+        else:
+            assert sorted(columns) == sorted(column.name for column in PROFILE.columns)
+    assert baselines == 1
 
 
 def test_components_fit_their_columns_and_classifier(proposals):
