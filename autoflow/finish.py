@@ -30,6 +30,10 @@ _ATTEMPTS = 3
 _ATTEMPTS_WITHIN_LIMITS = 12
 _SMALL_ENSEMBLE = 2
 _LEAST_VERIFY_SECONDS = 15.0
+_BASELINE_ONLY = (
+    "the model answers with the shares of the classes, whatever the columns say, as no other one was ready in "
+    "time; give more with --time-budget or --max-trials"
+)
 
 
 class NotFittedError(Exception):
@@ -249,6 +253,8 @@ class Finisher:
         if len(self.experiment.set_aside):
             as_scored = replace(self._mean(members, {}), temperature=temperature)
             scores["set_aside"] = set_aside_figures(as_scored, self.experiment)
+        if all(trial.spec.classifier.baseline for trial in self.study.ranking()):
+            return scores, (_BASELINE_ONLY,)
         return scores, doubts
 
     def _labels(self) -> np.ndarray:

@@ -46,7 +46,7 @@ def show_model(console: Console, report: RunReport) -> None:
                 str(r.trial),
                 f"{r.score:.4f}",
                 f"{r.seconds:.1f}",
-                f"{r.classifier} on {r.features.replace(' ', ' + ')}{part_of_rows(r.share)}",
+                f"{r.classifier} on {r.features.replace(' ', ' + ') or 'nothing'}{part_of_rows(r.share)}",
             )
             for r in ranked
         ],
