@@ -31,7 +31,7 @@ _ATTEMPTS_WITHIN_LIMITS = 12
 _SMALL_ENSEMBLE = 2
 _LEAST_VERIFY_SECONDS = 15.0
 _BASELINE_ONLY = (
-    "the model answers with the shares of the classes, whatever the columns say, as no other one was ready in "
+    "the model answers with the shares of the classes, whatever the columns say, as no other was ready in "
     "time; give more with --time-budget or --max-trials"
 )
 
