@@ -74,7 +74,11 @@ class Finisher:
         """
         self.verifier.start()
         trouble = "no trial can be fitted again"
+        late = 0
         for members in self._plans():
+            late += self.study.budget.remaining() < 0
+            if late > _ATTEMPTS:  # a model a little late is worth more than none, but one may not be found
+                break
             try:
                 if self.earlier is not None and self.earlier.averages(members, refitted=True):
                     return self.earlier

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from autoflow.export.examples import examples_of
-from autoflow.export.saved_model import Limits, export_model
+from autoflow.export.saved_model import measure_model
 from autoflow.export.verify import Verifier
 from autoflow.finished import FinishedModel, FrontPoint
-from autoflow.manifest import ManifestDetails, next_version
 from autoflow.metrics import larger_is_better
 from autoflow.pipeline.assembly import WeightedPipelines
 from autoflow.search.evaluate import Experiment, load_pipelines
@@ -20,7 +19,6 @@ from autoflow.search.trial import TrialResult
 _MOST_MEASURED = 4
 _LEAST_SECONDS = 3.0
 """An export takes this at least, for the decision whether there is time for another one."""
-_NOTHING_PUBLISHED = Limits(row_ms=0.0)
 
 
 def measured_front(
@@ -87,17 +85,13 @@ def _measured(
     trial: TrialResult, study: Study, experiment: Experiment, verifier: Verifier
 ) -> FrontPoint | None:
     """Returns what a trial's pipeline costs to serve, or None where that cannot be told."""
-    folder = study.ledger.folder / "model"
     pipeline = load_pipelines(study.ledger.artifact(trial.number))[0]
-    export = export_model(
+    export = measure_model(
         WeightedPipelines((pipeline,), (1.0,)),
-        folder,
-        version=next_version(folder),
-        details=ManifestDetails(),
+        study.ledger.folder / "model",
         examples=examples_of(experiment.dataset),
         verifier=verifier,
         verify_seconds=max(_LEAST_SECONDS, study.budget.remaining()),
-        limits=_NOTHING_PUBLISHED,
     )
     if export.verification is None or not export.verification.ok:
         return None

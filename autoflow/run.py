@@ -114,11 +114,14 @@ def execute(
             )
             num_finished = sum(result.finished for result in results)
             observer(Resumed(num_finished, len(results) - num_finished, used, best))
-        if earlier is not None and _asks_no_more(settings, (ledger.setting("model") or {}).get("asked")):
+        asked = (ledger.setting("model") or {}).get("asked")
+        if earlier is not None and _asks_no_more(settings, asked):
             observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
             model = earlier
         else:
-            session = Session(settings, experiment, profile, ledger, observer, resumed(budget, used, earlier))
+            # other limits may choose another model, for which there must be time
+            left = resumed(budget, used, earlier if settings.has_limits_of(asked) else None)
+            session = Session(settings, experiment, profile, ledger, observer, left)
             model, results, signal_number = session.run(earlier)
     return RunReport(
         folder=settings.output,
@@ -134,7 +137,7 @@ def execute(
 
 def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
     """Tells whether a finished search had at least the time and the trials that are asked for now."""
-    if asked is None:
+    if asked is None or not settings.has_limits_of(asked):
         return False
     now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
     return settings.seconds <= asked["seconds"] and now <= then

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-
-import psutil
 
 from autoflow.budget import Budget
 from autoflow.data.schema import DataProfile
@@ -18,6 +17,7 @@ from autoflow.export.verify import Verifier
 from autoflow.finish import Finisher
 from autoflow.finished import FinishedModel, remember
 from autoflow.front import measured_front
+from autoflow.machine import available_bytes, available_cores
 from autoflow.report.leaderboard import leaderboard, to_csv
 from autoflow.search.costs import FinishCosts
 from autoflow.search.evaluate import Experiment
@@ -28,7 +28,7 @@ from autoflow.search.ledger import Ledger
 from autoflow.search.leftovers import Watcher, scratch_folder
 from autoflow.search.members import MemberChooser
 from autoflow.search.portfolio import recipes
-from autoflow.search.ray_cluster import available_cores, start_ray, stop_ray
+from autoflow.search.ray_cluster import start_ray, stop_ray
 from autoflow.search.ray_pool import RayPool
 from autoflow.search.sampler import Sampler
 from autoflow.search.study import Study
@@ -110,12 +110,21 @@ class Session:
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
         num_columns = len(self.profile.columns)
-        fixed = FINISH_SECONDS + COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
+        for_columns = COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
+        fixed = FINISH_SECONDS + for_columns
         if self.settings.limits.are_set:
             fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
         pictures = self.experiment.dataset.has_pictures
         if pictures:
             fixed += _PICTURE_SECONDS
+        if for_columns > FINISH_SECONDS and self.budget.remaining() - fixed < _LEAST_SEARCH_SECONDS:
+            wanted = 10 * math.ceil((self.budget.elapsed() + fixed + _LEAST_SEARCH_SECONDS) / 10)
+            self.observer(
+                Warned(
+                    f"a model of {num_columns:,} columns takes about {fixed:.0f}s to export and check, which "
+                    f"leaves hardly any time to search; give --time-budget {wanted}s or more"
+                )
+            )
         study = Study(
             pool=pool,
             sampler=Sampler(self.profile, self.settings.seed),
@@ -163,7 +172,9 @@ class Session:
         study = finisher.study
         if interruption.requested():
             self.observer(Notice("interrupted: finishing with the best so far (Ctrl-C again stops at once)"))
+        asked = (self.ledger.setting("model") or {}).get("asked")
         nothing_new = study.num_new == 0 and earlier is not None and earlier.verification.ok
+        nothing_new = nothing_new and self.settings.has_limits_of(asked)
         stays = nothing_new and earlier is not None and (interruption.requested() or earlier.refitted)
         if earlier is not None and stays:
             model = earlier
@@ -186,9 +197,8 @@ class Session:
             write_durably(self.ledger.folder / "leaderboard.csv", to_csv(rows))
         except OSError as error:
             self.observer(Warned(f"leaderboard.csv cannot be written: {error.strerror}"))
-        asked = {"seconds": self.settings.seconds, "max_trials": self.settings.max_trials}
-        finished_before = nothing_new and (self.ledger.setting("model") or {}).get("asked")
-        remember(self.ledger, model, (finished_before or None) if interruption.requested() else asked)
+        finished_before = asked if nothing_new else None
+        remember(self.ledger, model, finished_before if interruption.requested() else self.settings.asked)
         return model
 
 
@@ -220,13 +230,13 @@ def _workers(session: Session, interruption: Interruption) -> Iterator[RayPool]:
         interruption.listen()  # Ray installs a handler of its own
         worker_bytes = float("inf")
         if here:
-            available = psutil.virtual_memory().available
+            available = available_bytes()
             worker_bytes = max(_WORKER_BYTES, _USABLE_SHARE * available / num_workers)
         elif settings.workers is None:
             num_workers = cluster.cores
         pool = RayPool(num_workers, num_threads, settings.component_files, name, worker_bytes)
         stack.callback(pool.close)
-        pool.begin(session.experiment)
+        pool.begin(session.experiment, interruption.requested)
         importing.join()
         yield pool
     # only after all of it has ended: until then a killed run must find what to clear
@@ -246,7 +256,7 @@ def _watcher(name: str) -> Watcher:
 
 
 def _affordable_workers(cores: int) -> int:
-    return max(1, min(cores, int(psutil.virtual_memory().available // _WORKER_BYTES)))
+    return max(1, min(cores, int(available_bytes() // _WORKER_BYTES)))
 
 
 def _import_keras_tuner() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +11,8 @@ from autoflow.budget import format_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.saved_model import NO_LIMITS, Limits
+from autoflow.machine import available_cores
 from autoflow.metrics import check_metric
-from autoflow.search.ray_cluster import available_cores
 
 LEAST_SECONDS = 12.0
 
@@ -61,6 +63,24 @@ class RunSettings:
     image_weights: tuple[str, ...] = ()
     text_embeddings: tuple[Path, ...] = ()
 
+    @property
+    def asked(self) -> dict[str, float | None]:
+        """How much is asked, as JSON values: what a finished search must have had to be what is wanted."""
+        row_ms, megabytes = (
+            None if limit == math.inf else limit for limit in (self.limits.row_ms, self.limits.megabytes)
+        )
+        return {
+            "seconds": self.seconds,
+            "max_trials": self.max_trials,
+            "max_latency_ms": row_ms,
+            "max_size_mb": megabytes,
+        }
+
+    def has_limits_of(self, asked: Mapping[str, float | None] | None) -> bool:
+        """Tells whether an earlier command asked for the same limits of size and latency."""
+        names = ("max_latency_ms", "max_size_mb")
+        return asked is not None and all(asked.get(name) == self.asked[name] for name in names)
+
 
 def check_settings(settings: RunSettings) -> None:
     """Refuses what cannot work, before anything is read.
@@ -70,7 +90,7 @@ def check_settings(settings: RunSettings) -> None:
         MachineError: more workers than this process has cores.
     """
     check_metric(settings.metric)
-    if min(settings.limits.row_ms, settings.limits.megabytes) <= 0:
+    if not min(settings.limits.row_ms, settings.limits.megabytes) > 0:
         raise UsageError("--max-latency-ms and --max-size-mb must be above 0")
     if settings.seconds < LEAST_SECONDS:
         raise UsageError(

@@ -88,7 +88,7 @@ def measured(num_nodes: int, seconds: float, trials: int) -> tuple[float, float]
         cluster.wait_for_nodes()
         ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         pool = WaitingPool(num_nodes, 1, (), str(seconds))
-        pool.begin(None)  # type: ignore[arg-type]
+        pool.begin(None, lambda: False)  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as folder:
             study = _study(pool, Path(folder), num_nodes * trials)
             started, used = time.perf_counter(), time.process_time()

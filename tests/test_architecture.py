@@ -16,6 +16,7 @@ FLOORS = {
     "metrics": 1,
     "budget": 1,
     "durable": 1,
+    "machine": 1,
     "manifest": 2,
     "image_weights": 3,
     "parts": 3,

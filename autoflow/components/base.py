@@ -267,10 +267,18 @@ class FitContext:
     hopeless_loss: float = float("inf")
     memory_bytes: float = float("inf")
     started: float = field(default_factory=time.monotonic)
+    _looks: list[bool] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def out_of_time(self) -> bool:
-        """Tells whether the fit should return what it has."""
-        return time.monotonic() - self.started > self.seconds
+        """Tells whether the fit should return what it has, and remembers that it said so."""
+        is_over = time.monotonic() - self.started > self.seconds
+        self._looks[:] = [is_over]
+        return is_over
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the fit was told to return what it had."""
+        return True in self._looks
 
     def report(self, progress: float, validation_loss: float) -> None:
         """Gives up the fit with HopelessTrial where it cannot catch up.

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -82,6 +82,8 @@ class Limits:
         """Returns what is too slow or too large, in plain words; empty where all is within the limits."""
         if num_bytes / 1e6 > self.megabytes:
             return f"it has {num_bytes / 1e6:.1f} MB, at most {self.megabytes:g} are wanted"
+        if verification is not None and self.row_ms < math.inf and math.isnan(verification.row_ms):
+            return f"what one row takes could not be measured, at most {self.row_ms:g} ms are wanted"
         if verification is not None and verification.row_ms > self.row_ms:
             return f"one row takes {verification.row_ms:.2f} ms, at most {self.row_ms:g} are wanted"
         return ""
@@ -139,35 +141,78 @@ def export_model(
     target = folder / str(version)
     if target.exists():
         raise UsageError(f"{target} exists; a version never changes. Export under another version number.")
-    staging = folder / f".{version}.{os.getpid()}.partial"
-    try:
-        _remove_partial(folder)
-        staging.mkdir(parents=True)
-        checked = _write_version(
-            model, staging, details=details, examples=_first_rows(model.schema, examples)
-        )
-        verification = None
-        if verifier is not None:
-            verification = verifier.verify(
-                staging, model.schema, checked.rows, checked.expected, timeout_seconds=verify_seconds
-            )
-        num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+    with _staging(folder, str(version)) as staging:
+        tried = _tried(model, staging, details, examples, verifier, verify_seconds)
+        verification = tried.verification
         if verification is not None and verification.outcome.refutes:
-            return Export(None, verification, num_bytes, verification.message)
-        refusal = limits.refusal(verification, num_bytes)
+            return replace(tried, refusal=verification.message)
+        refusal = limits.refusal(verification, tried.num_bytes)
         if refusal:
-            return Export(None, verification, num_bytes, refusal)
+            return replace(tried, refusal=refusal)
         _sync(staging)
         staging.rename(target)
         sync(folder)
-        return Export(target, verification, num_bytes)
+        return replace(tried, folder=target)
+
+
+def measure_model(
+    model: Servable,
+    folder: Path,
+    *,
+    examples: Mapping[str, np.ndarray],
+    verifier: Verifier,
+    verify_seconds: float,
+) -> Export:
+    """As `export_model`, but nothing is published, whatever comes out; the files are gone afterwards.
+
+    Args:
+        model: fitted.
+        folder: model folder, in which the files lie meanwhile.
+        examples: raw rows by header.
+        verifier: loads and times the model.
+        verify_seconds: time that the verifier may take.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    with _staging(folder, "measured") as staging:
+        return _tried(model, staging, ManifestDetails(), examples, verifier, verify_seconds)
+
+
+@contextlib.contextmanager
+def _staging(folder: Path, name: str) -> Iterator[Path]:
+    """Gives a hidden new folder beside the versions, which is gone at the end unless it was renamed."""
+    staging = folder / f".{name}.{os.getpid()}.partial"
+    try:
+        _remove_partial(folder)
+        staging.mkdir(parents=True)
+        yield staging
     except OSError as error:
         raise MachineError(
-            f"{target}: the model cannot be written ({error.strerror or error}); "
+            f"{folder / name}: the model cannot be written ({error.strerror or error}); "
             "make room or access, then repeat the command, or choose another folder."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tried(
+    model: Servable,
+    staging: Path,
+    details: ManifestDetails,
+    examples: Mapping[str, np.ndarray],
+    verifier: Verifier | None,
+    verify_seconds: float,
+) -> Export:
+    """Writes a version into a folder and returns what the verification found and how large it is."""
+    checked = _write_version(model, staging, details=details, examples=_first_rows(model.schema, examples))
+    verification = None
+    if verifier is not None:
+        verification = verifier.verify(
+            staging, model.schema, checked.rows, checked.expected, timeout_seconds=verify_seconds
+        )
+    num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+    return Export(None, verification, num_bytes)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import pickle
 import time
 import traceback
@@ -12,18 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import psutil
 
 from autoflow import metrics
 from autoflow.components.base import FitContext, HopelessTrial, NeuralClassifier
 from autoflow.data.dataset import Dataset
 from autoflow.data.split import Fold
+from autoflow.machine import available_bytes, available_cores
 from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
 from autoflow.pipeline.cache import FoldData, PreparedCache
 from autoflow.search.fidelity import sampled
 from autoflow.search.trial import Outcome, PartResult, TrialJob, TrialResult
 
 _LEAST_SECONDS = 1.0
+STOPPED = "stopped by the time that it was given, with the best that it had"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Evaluator:
 
     def _fitted(self, job: TrialJob, numbers: Sequence[int]) -> PartResult:
         started = time.monotonic()
-        pipelines, probabilities, iterations = [], [], []
+        pipelines, probabilities, iterations, message = [], [], [], ""
         folds = self._folds_with(job.share)
         for position, number in enumerate(numbers):
             fold = folds[number]
@@ -136,6 +136,7 @@ class Evaluator:
             )
             assert outcome.validation_probabilities is not None
             pipelines.append(pickle.dumps(outcome.pipeline))
+            message = STOPPED if context.stopped else message
             probabilities.append(outcome.validation_probabilities)
             if outcome.pipeline.model.iterations is not None:
                 iterations.append(outcome.pipeline.model.iterations)
@@ -146,6 +147,7 @@ class Evaluator:
             job.number,
             tuple(numbers),
             Outcome.FINISHED,
+            message=message,
             iterations=tuple(iterations),
             probabilities=np.concatenate(probabilities).astype(np.float32),
             artifact=b"".join(pipelines),
@@ -173,7 +175,7 @@ class Evaluator:
             seconds=seconds,
             iterations=iterations,
             hopeless_loss=hopeless_loss,
-            memory_bytes=psutil.virtual_memory().available * self._num_threads / (os.cpu_count() or 1),
+            memory_bytes=available_bytes() * self._num_threads / available_cores(),
         )
 
 
@@ -214,6 +216,7 @@ def _scored(job: TrialJob, parts: Sequence[PartResult], labels: np.ndarray, metr
         score,
         log_loss,
         iterations=round(float(np.median(iterations))) if iterations else None,
+        message=next((part.message for part in parts if part.message), ""),
         probabilities=held_out,
         artifact=b"".join(part.artifact for part in parts),
     )

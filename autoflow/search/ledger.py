@@ -201,6 +201,11 @@ class Ledger:
         """Returns the pickled fitted pipelines of a finished trial, or raises DamagedTrialError."""
         return self._read(number, "fit")
 
+    def artifact_bytes(self, number: int) -> int:
+        """Returns the size of what `artifact` returns; 0 where the trial left none."""
+        path = self._path(number, "fit")
+        return path.stat().st_size if path.exists() else 0
+
     def probabilities(self, number: int) -> np.ndarray:
         """Returns the held-out probabilities of a finished trial, or raises DamagedTrialError."""
         return np.load(io.BytesIO(self._read(number, "npy")))

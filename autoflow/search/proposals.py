@@ -15,9 +15,10 @@ from autoflow.components.base import NeuralClassifier
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.fidelity import promotions
 from autoflow.search.sampler import Proposal, Sampler, Value, opening
-from autoflow.search.trial import TrialResult
+from autoflow.search.trial import Outcome, TrialResult
 
 _USUAL_SHARE = 0.7
+_TELLING = (Outcome.FINISHED, Outcome.HOPELESS, Outcome.OUT_OF_TIME)
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 _SECONDS_BETWEEN_DRAWS = 1.0
@@ -86,6 +87,8 @@ class Proposals:
             share: of the training rows.
             results: of the trials so far.
         """
+        # what raised or died says nothing about those that do not
+        results = [each for each in results if each.outcome in _TELLING]
         kind = type(spec.classifier)
         alike = [each.seconds_on_all for each in results if type(each.spec.classifier) is kind]
         if not alike and isinstance(spec.classifier, NeuralClassifier):

@@ -15,11 +15,9 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from autoflow.errors import MachineError
+from autoflow.machine import available_bytes
 from autoflow.search.leftovers import MARK, scratch_folder
 
 _REACH_SECONDS = 5.0
@@ -126,15 +124,6 @@ def stop_ray(cluster: Cluster) -> None:
         _let_ray_print(True)
 
 
-def available_cores() -> int:
-    """Returns the cores that this process may use: affinity and the container's quota, not the machine's."""
-    cores = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
-
-
 @contextlib.contextmanager
 def _sheltered(session: str) -> Iterator[None]:
     """Sets what Ray reads when it is imported and started; a cluster joined later must not see it."""
@@ -186,7 +175,7 @@ def _quiet_output() -> Iterator[None]:
 
 
 def _object_store_bytes() -> int:
-    return int(min(2 * 2**30, max(256 * 2**20, psutil.virtual_memory().available * 0.15)))
+    return int(min(2 * 2**30, max(256 * 2**20, available_bytes() * 0.15)))
 
 
 def last_line(error: BaseException) -> str:

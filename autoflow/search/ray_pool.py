@@ -7,6 +7,7 @@ went away, is left out until there is one. Retries are decided by the study, nev
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ _OVERRUN_FACTOR = 1.5
 _OVERRUN_SECONDS = 20.0
 _BEGIN_SECONDS = 120.0
 _BEGIN_TRIES = 3
+_LOOK_SECONDS = 0.25
 _PLACELESS_SECONDS = 60.0
 """A node joins within seconds, so a search that has had no worker for longer has lost its cluster."""
 _WORKER_DIED = "its worker process died (killed, out of memory, or crashed in native code)"
@@ -34,6 +36,7 @@ class _Slot:
     process: Any = None
     job: Work | None = None
     reference: Any = None
+    started: float = 0.0
     kill_at: float = float("inf")
     is_forgotten: bool = False
     knows_tensorflow: bool = False
@@ -63,8 +66,8 @@ class RayPool:
     def __post_init__(self) -> None:
         self._slots = [_Slot(self._new_actor()) for _ in range(self.num_workers)]
 
-    def begin(self, experiment: Experiment) -> None:
-        """Sends the data to all workers.
+    def begin(self, experiment: Experiment, should_stop: Callable[[], bool]) -> None:
+        """Sends the data to all workers, and waits for them unless the user wants to stop.
 
         Raises:
             MachineError: the workers do not start.
@@ -76,15 +79,20 @@ class RayPool:
             slot.process = slot.actor.begin.remote(self._experiment)
         deadline = time.monotonic() + _BEGIN_SECONDS
         for slot in self._slots:
-            self._wait_for(slot, deadline)
+            self._wait_for(slot, deadline, should_stop)
 
-    def _wait_for(self, slot: _Slot, deadline: float) -> None:
+    def _wait_for(self, slot: _Slot, deadline: float, should_stop: Callable[[], bool]) -> None:
         """Waits until a worker has the data; one that dies meanwhile is replaced."""
         import ray
 
         for _ in range(_BEGIN_TRIES):
             try:
-                ray.get(slot.process, timeout=max(0.0, deadline - time.monotonic()))
+                while not ray.wait([slot.process], timeout=_LOOK_SECONDS)[0]:
+                    if should_stop():
+                        return
+                    if time.monotonic() > deadline:
+                        raise TimeoutError("they take too long")
+                ray.get(slot.process)
                 return
             except ray.exceptions.RayActorError:
                 self._end(slot)
@@ -109,11 +117,12 @@ class RayPool:
         """Gives a trial, some folds of one or a fit on all rows to an idle worker."""
         slot = self._slots[worker]
         actor = self._actor(slot)
+        slot.started = time.monotonic()
         if isinstance(work, Refit):  # however long it takes: what stops early is a worse model
             slot.reference, slot.kill_at = actor.refit.remote(work), float("inf")
         else:
             slot.reference = actor.evaluate.remote(work)
-            slot.kill_at = time.monotonic() + work.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
+            slot.kill_at = slot.started + work.seconds * _OVERRUN_FACTOR + _OVERRUN_SECONDS
         slot.job = work
         slot.knows_tensorflow = slot.knows_tensorflow or needs_tensorflow
 
@@ -227,10 +236,10 @@ class RayPool:
 
     def _lose(self, slot: _Slot, outcome: Outcome, message: str) -> Result:
         assert slot.job is not None
-        lost = slot.job
+        lost, seconds = slot.job, time.monotonic() - slot.started
         self._end(slot)
         self._actor(slot)  # it starts while others work
-        return lost.ended(outcome, message)
+        return lost.ended(outcome, message, seconds)
 
     def _end(self, slot: _Slot) -> None:
         """Ends a worker process; the next use of the slot starts another."""

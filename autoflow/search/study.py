@@ -103,7 +103,8 @@ class Study:
     def restore(self) -> None:
         """Takes in the trials of earlier sessions from the ledger."""
         for entry in self.ledger.entries():
-            self.results.append(entry.result)
+            num_bytes = self.ledger.artifact_bytes(entry.result.number) // self.costs.num_folds
+            self.results.append(replace(entry.result, num_bytes=num_bytes))
             self._proposals.by_number[entry.result.number] = entry.proposal
             self._tell(entry.proposal, entry.result)
             self._next_number = entry.result.number + 1

@@ -46,11 +46,12 @@ class TrialJob:
     share: float = 1.0
     folds: tuple[int, ...] | None = None
 
-    def ended(self, outcome: Outcome, message: str) -> TrialResult | PartResult:
-        """Returns the result of a worker that did not come back with one."""
+    def ended(self, outcome: Outcome, message: str, seconds: float) -> TrialResult | PartResult:
+        """Returns the result of a worker that did not come back with one after so many seconds."""
         if self.folds is None:
-            return TrialResult(self.number, self.spec, outcome, message=message)
-        return PartResult(self.number, self.folds, outcome, message=message)
+            share = self.share
+            return TrialResult(self.number, self.spec, outcome, seconds=seconds, message=message, share=share)
+        return PartResult(self.number, self.folds, outcome, seconds, message)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class PartResult:
         folds: numbers of the folds, ascending.
         outcome: how they ended.
         seconds: wall time on the worker.
-        message: a sentence for folds that did not finish.
+        message: a sentence for folds that did not finish, or that the time stopped.
         iterations: rounds or epochs that each fold settled on; empty where there are none.
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
         artifact: the fitted pipelines, pickled one after the other.
@@ -90,7 +91,7 @@ class TrialResult:
         log_loss: validation log-loss; NaN unless finished.
         seconds: wall time on the worker; of workers that shared its folds the sum.
         iterations: rounds or epochs that the folds settled on (their median); None where there are none.
-        message: a sentence for a trial that did not finish.
+        message: a sentence for a trial that did not finish, or that the time stopped.
         probabilities: held-out `float32[m, num_classes]` in the order of the folds' validation rows.
         artifact: the fitted pipelines of all folds, pickled one after the other.
         share: of the training rows that it learned from.
@@ -133,8 +134,8 @@ class Refit:
         """The number of the trial."""
         return self.trial.number
 
-    def ended(self, outcome: Outcome, message: str) -> RefitResult:
-        """Returns the result of a worker that did not come back with one; the message says the outcome."""
+    def ended(self, outcome: Outcome, message: str, seconds: float) -> RefitResult:
+        """Returns the result of a worker that did not come back with one; the message says it all."""
         return RefitResult(self.number, None, message)
 
 

@@ -4,6 +4,7 @@ import resource
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from fake_model import STRANGE_HEADERS, Exported, FakeModel, rows_of, schema_of
 from autoflow.data.schema import RawType
 from autoflow.errors import MachineError, UsageError
 from autoflow.export.graph import input_dtype, serialised_examples
-from autoflow.export.saved_model import Limits, export_model
-from autoflow.export.verify import Verifier
+from autoflow.export.saved_model import Limits, export_model, measure_model
+from autoflow.export.verify import Outcome, VerificationResult, Verifier
 from autoflow.manifest import ManifestDetails, changed_files, damage, next_version, read_manifest, versions_in
 
 
@@ -224,6 +225,35 @@ def test_a_model_beyond_the_limits_is_not_published(
     assert done.folder is None
     assert said in done.refusal
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.DIED])
+def test_what_is_only_measured_is_never_published(exported: Exported, tmp_path: Path, outcome) -> None:
+    found = VerificationResult(outcome, row_ms=1.0 if outcome is Outcome.PASSED else float("nan"))
+    verifier = SimpleNamespace(verify=lambda *_, **__: found)
+    options = {"examples": exported.rows, "verifier": verifier, "verify_seconds": 9.0}
+    done = measure_model(exported.model, tmp_path, **options)
+    assert (done.folder, done.verification) == (None, found)
+    assert done.num_bytes > 1000
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_on_latency_is_not_kept_by_what_was_not_timed(exported: Exported, tmp_path: Path) -> None:
+    verifier = SimpleNamespace(verify=lambda *_, **__: VerificationResult(Outcome.TIMED_OUT))
+    for limits, refusal in (
+        (Limits(row_ms=5.0), "what one row takes could not be measured, at most 5 ms are wanted"),
+        (Limits(megabytes=1e6), ""),
+    ):
+        done = export_model(
+            exported.model,
+            tmp_path,
+            details=ManifestDetails(),
+            examples=exported.rows,
+            verifier=verifier,
+            limits=limits,
+        )
+        assert done.refusal == refusal
+        assert (done.folder is None) == bool(refusal)
 
 
 def test_a_full_disk_is_named_and_the_next_export_succeeds(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from autoflow.data.dataset import load_dataset
 from autoflow.data.split import Fold, make_folds
 from autoflow.pipeline.cache import PreparedCache
 from autoflow.pipeline.spec import Node, PipelineSpec
-from autoflow.search.evaluate import Evaluator, Experiment, joined, load_pipelines
+from autoflow.search.evaluate import STOPPED, Evaluator, Experiment, joined, load_pipelines
 from autoflow.search.trial import Outcome, PartResult, TrialJob
 
 
@@ -132,3 +132,14 @@ def test_a_fit_on_all_rows_is_whole_however_little_time_is_left(tmp_path, cross_
     evaluator = Evaluator(cross_validated, PreparedCache(tmp_path / "cache"), 1)
     job = TrialJob(0, of_numbers(lookup(Role.CLASSIFICATION, name)()), 0, seconds=0.0)
     assert evaluator.refit(job, 7).model.iterations == 7
+
+
+@pytest.mark.parametrize(("seconds", "is_marked"), [(1.5, True), (600.0, False)])
+def test_a_trial_that_the_clock_stopped_says_so(tmp_path, cross_validated, seconds, is_marked):
+    trees = lookup(Role.CLASSIFICATION, "boosted_trees")
+    rounds = 50_000 if is_marked else 50
+    spec = of_numbers(trees(max_rounds=rounds, patience=rounds))
+    evaluator = Evaluator(cross_validated, PreparedCache(tmp_path / "cache"), 1)
+    result = evaluator.evaluate(TrialJob(0, spec, 0, seconds=seconds))
+    assert result.finished
+    assert result.message == (STOPPED if is_marked else "")

@@ -114,11 +114,29 @@ def _died() -> Exception:
 def test_a_worker_that_dies_while_it_starts_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch)
     fake.answers = {"a0.begin": 1, "a1.begin": _died(), "a2.begin": 3}
-    _pool(monkeypatch, 2).begin("data")
+    fake.ready = {f"a{number}.begin" for number in range(4)}
+    _pool(monkeypatch, 2).begin("data", lambda: False)
     assert fake.ended == ["a1"]
     fake.answers |= {"a2.begin": _died(), "a3.begin": _died(), "a0.begin": 1}
     with pytest.raises(MachineError, match="the workers do not start: 3 processes died"):
-        _pool(monkeypatch, 2).begin("data")
+        _pool(monkeypatch, 2).begin("data", lambda: False)
+
+
+def test_who_wants_to_stop_does_not_wait_for_workers_that_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    looks: list[bool] = []
+
+    def should_stop() -> bool:
+        looks.append(True)
+        return len(looks) > 2
+
+    pool = _pool(monkeypatch, 1)
+    pool.begin("data", should_stop)
+    assert len(looks) == 3
+    assert (pool.idle(), fake.ended) == ([], [])
+    monkeypatch.setattr("autoflow.search.ray_pool._BEGIN_SECONDS", -1.0)
+    with pytest.raises(MachineError, match="the workers do not start: they take too long"):
+        pool.begin("data", lambda: False)
 
 
 def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +144,7 @@ def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.Monkey
     fake.answers = {"a0.begin": 1, "a1.begin": 2, "a1.evaluate": _died()}
     fake.ready = {"a0.begin", "a1.begin", "a1.evaluate"}
     pool = _pool(monkeypatch, 2)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     assert pool.idle() == [0, 1]
     pool.start(1, TrialJob(7, None, 0), needs_tensorflow=False)
     assert [result.outcome for result in pool.wait(0.0)] == [Outcome.LOST]
@@ -137,9 +155,9 @@ def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.Monkey
 
 def test_a_cluster_without_room_for_any_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch)
-    fake.answers = {"a0.begin": 1}
+    fake.answers, fake.ready = {"a0.begin": 1}, {"a0.begin"}
     pool = _pool(monkeypatch, 1)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     for seconds, up in ((0.0, False), (59.0, False), (61.0, True), (62.0, False), (121.0, False)):
@@ -158,7 +176,7 @@ def test_a_fit_on_all_rows_that_takes_too_much_memory_is_stopped(monkeypatch: py
     fake.answers = {"a0.begin": os.getpid()}
     fake.ready = {"a0.begin"}
     pool = _pool(monkeypatch, 1, psutil.Process().memory_info().rss / 100)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     pool.start(0, Refit(TrialJob(7, None, 0), None), needs_tensorflow=False)
     (result,) = pool.wait(0.0)
     assert (result.number, result.pipeline) == (7, None)
@@ -171,7 +189,7 @@ def test_trials_and_fits_on_all_rows_are_given_up_apart(monkeypatch: pytest.Monk
     fake.answers = {"a0.begin": 1, "a1.begin": 2, "a0.refit": RefitResult(7, None, "no luck")}
     fake.ready = {"a0.begin", "a1.begin"}
     pool = _pool(monkeypatch, 2)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     for worker, work in enumerate((Refit(TrialJob(7, None, 0), None), TrialJob(8, None, 0))):
         pool.start(worker, work, needs_tensorflow=False)
     assert pool.idle() == []
@@ -196,7 +214,7 @@ def test_a_part_of_a_trial_that_ended_elsewhere_is_dropped_and_its_worker_is_idl
     fake.answers = {"a0.begin": 1, "a0.evaluate": given}
     fake.ready = {"a0.begin", "a0.evaluate"}
     pool = _pool(monkeypatch, 1)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     # only what is in progress is forgotten, and nothing of another trial
     for number, results in ((8, [given]), (7, []), (8, [given])):
         pool.start(0, TrialJob(7, None, 0, folds=(0,)), needs_tensorflow=False)
@@ -215,7 +233,7 @@ def test_a_part_that_does_not_come_back_is_stopped_and_told_once(
     fake.answers = {"a0.begin": 1}
     fake.ready = {"a0.begin", "a1.begin"}
     pool = _pool(monkeypatch, 1)
-    pool.begin("data")
+    pool.begin("data", lambda: False)
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     pool.start(0, TrialJob(7, None, 0, 10.0, folds=(1, 2)), needs_tensorflow=False)
@@ -225,7 +243,7 @@ def test_a_part_that_does_not_come_back_is_stopped_and_told_once(
     assert pool.wait(0.0) == []
     clock[0] = 36.0
     text = "it did not come back in time and was stopped"
-    told = [PartResult(7, (1, 2), Outcome.OUT_OF_TIME, message=text)]
+    told = [PartResult(7, (1, 2), Outcome.OUT_OF_TIME, 36.0, text)]
     assert pool.wait(0.0) == ([] if is_forgotten else told)
     assert fake.ended == ["a0"]
     assert pool.idle() == [0]

@@ -25,7 +25,7 @@ def _components():
 def part_of(job, outcome=Outcome.FINISHED, message=""):
     """Returns what a worker gives for a part of two folds with two rows each, or for a whole trial."""
     if outcome is not Outcome.FINISHED:
-        return job.ended(outcome, message)
+        return job.ended(outcome, message, 0.0)
     if job.folds is None:
         return scored(job)
     (fold,) = job.folds
@@ -72,7 +72,7 @@ def test_the_only_trial_is_shared_and_put_together_in_the_order_of_the_folds(tmp
 
 
 def test_workers_share_only_where_trials_are_fewer(tmp_path):
-    pool = FakePool(lambda job: job.ended(Outcome.FAILED, "no luck"), num_workers=5)
+    pool = FakePool(lambda job: job.ended(Outcome.FAILED, "no luck", 0.0), num_workers=5)
     study = study_in(tmp_path / "run", pool, max_trials=4, seconds=600.0, num_folds=5)
     study._hand_out()
     study.ledger.close()
@@ -100,7 +100,7 @@ def test_near_the_end_workers_share_a_trial_that_one_would_not_finish(tmp_path, 
     first = study_in(tmp_path / "run", FakePool(scored), max_trials=1, seconds=600.0)
     first.run()
     first.ledger.close()
-    pool = FakePool(lambda job: job.ended(Outcome.FAILED, "no luck"))
+    pool = FakePool(lambda job: job.ended(Outcome.FAILED, "no luck", 0.0))
     # trials take 700 s at least, 550 are left for a search: one worker ends none, two share 917 s
     costs = FinishCosts(50.0, 0.0, 0.0, num_folds)
     study = study_in(tmp_path / "run", pool, max_trials=None, seconds=600.0, costs=costs)

@@ -41,6 +41,7 @@ def test_a_resumed_search_repeats_nothing_and_goes_on_with_the_numbers(tmp_path)
     first.ledger.close()
     second = study_in(tmp_path / "run", FakePool(scored), max_trials=25)
     assert second.best == replace(first.best, probabilities=None)
+    assert second.best.num_bytes == first.best.num_bytes == 1
     second.run()
     second.ledger.close()
     fingerprints = [result.spec.fingerprint for result in second.results]
@@ -247,6 +248,22 @@ def test_the_search_goes_on_in_the_time_that_early_fits_leave(tmp_path):
     assert [job.number for job in pool.started][: first + 1] == list(range(first + 1))
     assert len(pool.started) > first + 1  # and more after it
     assert study.refits.fitted.keys() == {each.number for each in pool.refits}
+
+
+def test_what_a_kind_of_trial_takes_is_not_learned_from_those_that_raised(tmp_path):
+    study = study_in(tmp_path, FakePool(scored), max_trials=1)
+    study.run()
+    (done,) = study.results
+    study.ledger.close()
+    expected = study._proposals.expected_seconds
+    for outcome, seconds, usual in (
+        (Outcome.FAILED, 0.0, 30.0),
+        (Outcome.LOST, 0.0, 30.0),
+        (Outcome.OUT_OF_TIME, 20.0, 20.0),
+        (Outcome.HOPELESS, 10.0, 10.0),
+    ):
+        results = [replace(done, seconds=30.0), replace(done, outcome=outcome, seconds=seconds)]
+        assert expected(done.spec, 1.0, results) == usual
 
 
 def test_an_idle_worker_fits_on_all_rows_while_another_has_a_trial(tmp_path):
