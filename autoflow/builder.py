@@ -39,7 +39,8 @@ class ModelBuilder:
         metric: what ranks trials: `log_loss`, `accuracy`, `balanced_accuracy`, `roc_auc` or `f1`.
         max_trials: trials in all; None for as many as fit in the time.
         output: run folder; None for a new temporary folder, which lives as long as this process.
-        seed: with one worker, the same seed, machine and number of trials give the same leaderboard.
+        seed: with one worker, the same seed, machine and number of trials give the same leaderboard, unless
+            the clock stops a trial, which the leaderboard says.
         workers: trials side by side; None for one a core.
         ray_address: a Ray cluster to join; None for this machine.
         components: files with components of your own.
