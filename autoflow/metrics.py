@@ -215,11 +215,10 @@ def _roc_auc_of_one(positive: np.ndarray, scores: np.ndarray) -> float:
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         return math.nan
-    # sorting values is several times as fast as sorting positions, which counts with a thousand classes
-    ordered, own = np.sort(scores), scores[positive]
-    ranks = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
-    rank_sum = (ranks + 1).sum() / 2
-    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+    # sorting values is several times as fast as sorting positions, and so is looking up what is sorted
+    own, others = np.sort(scores[positive]), np.sort(scores[~positive])
+    below = np.searchsorted(others, own, "left") + np.searchsorted(others, own, "right")
+    return float(below.sum() / (2 * num_positive * num_negative))
 
 
 def _top_k_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
