@@ -15,7 +15,12 @@ from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.examples import examples_of
 from autoflow.export.saved_model import NO_LIMITS, Export, Limits, export_model
 from autoflow.export.verify import Verifier
-from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
+from autoflow.figures import (
+    cross_chosen_figures,
+    held_out_figures,
+    set_aside_figures,
+    told_contributions,
+)
 from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
@@ -326,6 +331,9 @@ class Finisher:
         if len(self.experiment.set_aside):
             as_scored = replace(self._mean(members, {}), temperature=temperature)
             scores["set_aside"] = set_aside_figures(as_scored, self.experiment)
+        else:
+            chooser, ranking = self.study.chooser, self.study.ranking()
+            scores |= cross_chosen_figures(chooser, members, ranking, self.experiment, self.observer)
         return scores, doubts
 
     def _labels(self) -> np.ndarray:

@@ -17,7 +17,12 @@ from autoflow.errors import NoModelError
 from autoflow.export import verify
 from autoflow.export.saved_model import Limits
 from autoflow.export.verify import VerificationResult
-from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
+from autoflow.figures import (
+    cross_chosen_figures,
+    held_out_figures,
+    set_aside_figures,
+    told_contributions,
+)
 from autoflow.finish import Finisher, NotFittedError
 from autoflow.finished import FinishedModel, remember, remembered
 from autoflow.manifest import Manifest, ManifestDetails, hash_files, write_manifest
@@ -27,7 +32,7 @@ from autoflow.run import RunReport
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
-from autoflow.search.members import Member
+from autoflow.search.members import Member, MemberChooser
 from autoflow.search.trial import Outcome, Refits, TrialResult
 
 SHARES = {"[title]": 0.75, "price": 0.25}
@@ -243,6 +248,62 @@ def test_rows_set_aside_score_the_model_that_never_saw_them():
     assert figures["num_rows"] == 40
     assert figures["log_loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert figures["log_loss_standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(40), rel=1e-5)
+
+
+def _cross_validated(group=None):
+    """Returns an experiment of 100 rows, and trials of which one tells the label."""
+    columns = {"x": np.arange(100) / 7, "sort": ["a", "b"] * 50, "who": [str(n // 4) for n in range(100)]}
+    dataset = load_dataset(pd.DataFrame(columns), label="sort", group=group)[0]
+    experiment = Experiment(dataset, plan_rows(dataset, seed=0, seconds=60).folds, "log_loss", 0)
+    labels = dataset.labels[experiment.validation_rows]
+    told = np.eye(2, dtype=np.float32)[labels] * 0.5 + 0.25
+    finisher, members = _finisher({0: told, 1: np.full((100, 2), 0.5, np.float32)}, labels)
+    chooser = MemberChooser(finisher.study.ledger, labels, 2, "log_loss", 0)
+    finisher.study.chooser = chooser
+    return replace(finisher, experiment=experiment), members[:1]
+
+
+def test_rows_that_did_not_choose_score_the_choice():
+    finisher, members = _cross_validated()
+    study = finisher.study
+    given = (study.chooser, members, study.ranking(), finisher.experiment)
+    figures = cross_chosen_figures(*given, finisher.observer)["cross_chosen"]
+    assert figures["num_rows"] == 100
+    assert figures["accuracy"] == 1.0
+    assert figures["log_loss"] < -np.log(0.75) + 0.01
+    assert 0 <= figures["log_loss_standard_error"] < 0.01
+    assert cross_chosen_figures(*given, finisher.observer) == {"cross_chosen": figures}
+
+
+def test_groups_do_not_choose_for_their_own_rows(monkeypatch):
+    finisher, members = _cross_validated(group="who")
+    asked = []
+    monkeypatch.setattr(
+        MemberChooser, "cross_chosen", lambda self, members, ranking, folds: asked.extend(folds)
+    )
+    study, experiment = finisher.study, finisher.experiment
+    assert cross_chosen_figures(study.chooser, members, study.ranking(), experiment, finisher.observer) == {}
+    groups = experiment.dataset.groups[experiment.validation_rows]
+    assert len(asked) == 5
+    assert not any(np.isin(groups[fold.train], groups[fold.validation]).any() for fold in asked)
+
+
+def test_figures_that_fail_cost_a_warning_and_no_model():
+    finisher, members = _cross_validated()
+    chooser = SimpleNamespace(cross_chosen=lambda *_: 1 / 0)
+    events = []
+    assert cross_chosen_figures(chooser, members, [], finisher.experiment, events.append) == {}
+    assert [type(event) for event in events] == [Warned]
+    assert "ZeroDivisionError" in events[0].text
+
+
+def test_without_rows_set_aside_choices_are_made_again_unless_the_user_wants_the_end():
+    finisher, members = _cross_validated()
+    held_out = finisher._probabilities(members)
+    scores, _ = finisher._judged(members, held_out, 1.0)
+    assert list(scores) == ["validation", "class_shares", "cross_chosen"]
+    scores, _ = replace(finisher, should_stop=lambda: True)._judged(members, held_out, 1.0)
+    assert list(scores) == ["validation", "class_shares"]
 
 
 @pytest.mark.parametrize(
