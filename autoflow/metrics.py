@@ -1,8 +1,9 @@
 """How good class probabilities are: the metrics a search can optimise and the figures that `evaluate` shows.
 
 Everything is plain NumPy, so that scoring a trial costs milliseconds and imports nothing; no learning
-library may enter this file. Rows are compared by class codes: class `i` is column `i` of the probabilities,
-and the code -1 stands for a label that the model does not know, which no prediction can get right.
+library may enter this file. What rows are scored, and whether they had a part in choosing, is known to
+`figures`. Rows are compared by class codes: class `i` is column `i` of the probabilities, and the code -1
+stands for a label that the model does not know, which no prediction can get right.
 """
 
 from __future__ import annotations
