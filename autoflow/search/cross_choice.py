@@ -17,8 +17,8 @@ from autoflow.data.split import Fold
 from autoflow.pipeline.temperature import fit_temperature, tempered
 from autoflow.search.ensemble import TURNS, Candidate, select
 
-_JUDGED_CELLS = 20_000
-"""Probabilities of one trial that any metric judges thousands of times in a second or so."""
+_JUDGED_CELLS = 12_000
+"""Probabilities of one trial that any metric judges thousands of times in half a second."""
 _TEMPERATURE_CELLS = 400_000
 """Probabilities that each temperature is fitted to: one number needs no more, and there are several."""
 
