@@ -17,6 +17,7 @@ from autoflow.budget import Budget, format_duration, parse_duration
 from autoflow.components.discovery import ComponentFile
 from autoflow.errors import NoModelError, UsageError
 from autoflow.export.saved_model import Limits
+from autoflow.report.figures import told_figures
 from autoflow.run import RunReport, execute
 from autoflow.settings import RunSettings
 
@@ -238,9 +239,12 @@ class ModelBuilder:
         if "report_" not in vars(self):
             return f"<code>{escape(repr(self))}</code>, not fitted"
         report = self.report_
+        told = told_figures(report.model.scores)
+        # rows of one class have no ROC curve
+        score, where = next((each[report.metric], rows) for each, rows in told if report.metric in each)
         title = (
             f"<b>{escape(str(report.model))}</b><br>{escape(report.metric)} "
-            f"{report.model.scores['validation'][report.metric]:.4f} on held-out rows, "
+            f"{score:.4f} {escape(where)}; "
             f"{len(report.rows)} trials in "
             f"{escape(format_duration(report.seconds))}<br>{escape(str(report.model.folder))}"
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from autoflow import metrics
 from autoflow.data.dataset import Dataset
+from autoflow.data.split import make_choice_folds
 from autoflow.export.examples import spread
 from autoflow.pipeline.assembly import WeightedPipelines
 from autoflow.pipeline.contributions import mean_contributions
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Observer, Warned
+from autoflow.search.members import Member, MemberChooser
+from autoflow.search.trial import TrialResult
 
 _CONTRIBUTION_ROWS = 500
 
@@ -55,10 +58,46 @@ def set_aside_figures(model: WeightedPipelines, experiment: Experiment) -> Mappi
     probabilities = model.predict_probabilities(
         {column.name: dataset.raw[column.name][rows] for column in dataset.schema.columns}
     )
-    right = probabilities[np.arange(len(rows)), dataset.labels[rows]]
-    losses = -np.log(np.maximum(right, metrics.SMALLEST_PROBABILITY))
-    error = float(losses.std(ddof=1) / np.sqrt(len(rows)))
-    return {**_figures(probabilities, rows, dataset), "log_loss_standard_error": error}
+    return _figures_with_error(probabilities, rows, dataset)
+
+
+def cross_chosen_figures(
+    chooser: MemberChooser,
+    members: Sequence[Member],
+    ranking: Sequence[TrialResult],
+    experiment: Experiment,
+    observer: Observer,
+) -> Mapping[str, Mapping[str, Any]]:
+    """Returns figures on held-out rows of choices that these rows took no part in, with the standard error.
+
+    Args:
+        chooser: of the members.
+        members: of the model.
+        ranking: finished trials, the best first.
+        experiment: the data.
+        observer: is told where it fails.
+
+    Returns:
+        One set of figures, `cross_chosen`; nothing where the rows cannot be parted.
+    """
+    dataset, rows = experiment.dataset, experiment.validation_rows
+    folds = make_choice_folds(
+        dataset.labels[rows],
+        feature_keys=dataset.feature_keys()[rows],
+        groups=None if dataset.groups is None else dataset.groups[rows],
+        moments=None if dataset.moments is None else dataset.moments[rows],
+        seed=experiment.seed
+        + 1,  # other parts than those of a cross-validation: each has fits of all its folds
+    )
+    try:
+        probabilities = chooser.cross_chosen(members, ranking, folds)
+    except Exception as error:  # figures for the report are not worth a model
+        observer(Warned(f"what the choice is worth is not known: {type(error).__name__}: {error}"))
+        return {}
+    if probabilities is None:
+        return {}
+    predicted = rows[np.concatenate([fold.validation for fold in folds])]
+    return {"cross_chosen": _figures_with_error(probabilities, predicted, dataset)}
 
 
 def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Observer) -> Mapping[str, float]:
@@ -68,6 +107,13 @@ def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Obs
     except Exception as error:  # figures for the report are not worth a model
         observer(Warned(f"what each column contributed is not known: {type(error).__name__}: {error}"))
         return {}
+
+
+def _figures_with_error(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:
+    right = probabilities[np.arange(len(rows)), dataset.labels[rows]]
+    losses = -np.log(np.maximum(right, metrics.SMALLEST_PROBABILITY))
+    error = float(losses.std(ddof=1) / np.sqrt(len(rows)))
+    return {**_figures(probabilities, rows, dataset), "log_loss_standard_error": error}
 
 
 def _figures(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:

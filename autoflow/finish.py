@@ -14,7 +14,12 @@ from autoflow.errors import AutoFlowError, NoModelError
 from autoflow.export.examples import examples_of
 from autoflow.export.saved_model import NO_LIMITS, Export, Limits, export_model
 from autoflow.export.verify import Verifier
-from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
+from autoflow.figures import (
+    cross_chosen_figures,
+    held_out_figures,
+    set_aside_figures,
+    told_contributions,
+)
 from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
@@ -87,7 +92,7 @@ class Finisher:
                     return self.earlier
                 self.observer(Stage("exporting and verifying the model"))
                 held_out = self._probabilities(members)
-                temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
+                temperature = self._temperature(held_out)
                 model = replace(model, temperature=temperature)
                 scores, doubts = self._judged(members, held_out, temperature)
                 shares = told_contributions(model, self.experiment.dataset, self.observer)
@@ -243,8 +248,17 @@ class Finisher:
         parts = [member.weight * self.study.ledger.probabilities(member.trial.number) for member in members]
         return np.sum(parts, axis=0).astype(np.float32)
 
+    def _temperature(self, held_out: np.ndarray) -> float:
+        """Returns the temperature that calibrates, or 1 where the metric of the search would fall."""
+        temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
+        worse = self._loss_of(tempered(held_out, temperature)) > self._loss_of(held_out)
+        return 1.0 if worse else temperature
+
     def _loss(self, members: Sequence[Member]) -> float:
-        score = metrics.score(self.study.metric, self._labels(), self._probabilities(members))
+        return self._loss_of(self._probabilities(members))
+
+    def _loss_of(self, probabilities: np.ndarray) -> float:
+        score = metrics.score(self.study.metric, self._labels(), probabilities)
         return -score if metrics.larger_is_better(self.study.metric) else score
 
     def _judged(
@@ -257,6 +271,9 @@ class Finisher:
         if len(self.experiment.set_aside):
             as_scored = replace(self._mean(members, {}), temperature=temperature)
             scores["set_aside"] = set_aside_figures(as_scored, self.experiment)
+        else:
+            chooser, ranking = self.study.chooser, self.study.ranking()
+            scores |= cross_chosen_figures(chooser, members, ranking, self.experiment, self.observer)
         if all(trial.spec.classifier.baseline for trial in self.study.ranking()):
             return scores, (_BASELINE_ONLY,)
         return scores, doubts

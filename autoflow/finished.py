@@ -43,7 +43,7 @@ class FinishedModel:
         members: the trials that it averages, the heaviest first; often one.
         refitted: whether they were fitted on all rows (networks of few rows are the mean of all folds);
             otherwise some are what the trials scored.
-        scores: figures by set of rows, as in the manifest.
+        scores: figures by set of rows, as in the manifest; `report.figures` says what rows these are.
         verification: what a clean process found.
         num_bytes: size of the version folder.
         contributions: share of each raw column, as in the manifest, the largest first; often empty.

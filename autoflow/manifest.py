@@ -66,7 +66,8 @@ class ManifestDetails:
 
     Args:
         recipes: members with their weights; one for a single pipeline.
-        metrics: figures by set of rows, such as `{"validation": {"log_loss": 0.3}}`; JSON values.
+        metrics: figures by set of rows, such as `{"validation": {"log_loss": 0.3}}`; JSON values. `set_aside`
+            and `cross_chosen` are of rows that did not choose the model, `validation` of those that did.
         num_training_rows: rows that the exported model was fitted on.
         source: name of the training table, as the user gave it.
         contributions: share of each raw column in what the model merges, by header, 0 to 1; they sum to 1.

@@ -9,23 +9,31 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from autoflow.components.classification.boosted_trees import BoostedTrees
+from autoflow.components.classification.majority import Majority
 from autoflow.data.dataset import load_dataset
 from autoflow.data.plan import plan_rows
 from autoflow.errors import NoModelError
 from autoflow.export import verify
 from autoflow.export.saved_model import Limits
 from autoflow.export.verify import VerificationResult
-from autoflow.figures import held_out_figures, set_aside_figures, told_contributions
+from autoflow.figures import (
+    cross_chosen_figures,
+    held_out_figures,
+    set_aside_figures,
+    told_contributions,
+)
 from autoflow.finish import Finisher, NotFittedError
 from autoflow.finished import FinishedModel, remember, remembered
 from autoflow.manifest import Manifest, ManifestDetails, hash_files, write_manifest
+from autoflow.pipeline.temperature import tempered
 from autoflow.report.leaderboard import LeaderboardRow
 from autoflow.report.terminal import show_model, show_next, show_scores
 from autoflow.run import RunReport
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
-from autoflow.search.members import Member
+from autoflow.search.members import Member, MemberChooser
 from autoflow.search.trial import Outcome, TrialResult
 
 SHARES = {"[title]": 0.75, "price": 0.25}
@@ -83,9 +91,11 @@ def test_a_merge_that_fails_to_tell_costs_a_warning_and_no_model():
 
 
 def _finisher(probabilities, labels, metric="log_loss"):
-    results = [TrialResult(number, None, Outcome.FINISHED, 0.0, 0.0, 1.0) for number in probabilities]
+    spec = SimpleNamespace(classifier=BoostedTrees())
+    results = [TrialResult(number, spec, Outcome.FINISHED, 0.0, 0.0, 1.0) for number in probabilities]
     study = SimpleNamespace(
         metric=metric,
+        seed=0,
         ledger=SimpleNamespace(probabilities=probabilities.__getitem__),
         chooser=SimpleNamespace(labels=labels),
         ranking=lambda: results,
@@ -213,6 +223,92 @@ def test_rows_set_aside_score_the_model_that_never_saw_them():
     assert figures["num_rows"] == 40
     assert figures["log_loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert figures["log_loss_standard_error"] == pytest.approx(losses.std(ddof=1) / np.sqrt(40), rel=1e-5)
+
+
+def _cross_validated(group=None):
+    """Returns an experiment of 100 rows, and trials of which one tells the label."""
+    columns = {"x": np.arange(100) / 7, "sort": ["a", "b"] * 50, "who": [str(n // 4) for n in range(100)]}
+    dataset = load_dataset(pd.DataFrame(columns), label="sort", group=group)[0]
+    experiment = Experiment(dataset, plan_rows(dataset, seed=0, seconds=60).folds, "log_loss", 0)
+    labels = dataset.labels[experiment.validation_rows]
+    told = np.eye(2, dtype=np.float32)[labels] * 0.5 + 0.25
+    finisher, members = _finisher({0: told, 1: np.full((100, 2), 0.5, np.float32)}, labels)
+    chooser = MemberChooser(finisher.study.ledger, labels, 2, "log_loss", 0)
+    finisher.study.chooser = chooser
+    return replace(finisher, experiment=experiment), members[:1]
+
+
+def test_rows_that_did_not_choose_score_the_choice():
+    finisher, members = _cross_validated()
+    study = finisher.study
+    given = (study.chooser, members, study.ranking(), finisher.experiment)
+    figures = cross_chosen_figures(*given, finisher.observer)["cross_chosen"]
+    assert figures["num_rows"] == 100
+    assert figures["accuracy"] == 1.0
+    assert figures["log_loss"] < -np.log(0.75) + 0.01
+    assert 0 <= figures["log_loss_standard_error"] < 0.01
+    assert cross_chosen_figures(*given, finisher.observer) == {"cross_chosen": figures}
+
+
+def test_groups_do_not_choose_for_their_own_rows(monkeypatch):
+    finisher, members = _cross_validated(group="who")
+    asked = []
+    monkeypatch.setattr(
+        MemberChooser, "cross_chosen", lambda self, members, ranking, folds: asked.extend(folds)
+    )
+    study, experiment = finisher.study, finisher.experiment
+    assert cross_chosen_figures(study.chooser, members, study.ranking(), experiment, finisher.observer) == {}
+    groups = experiment.dataset.groups[experiment.validation_rows]
+    assert len(asked) == 5
+    assert not any(np.isin(groups[fold.train], groups[fold.validation]).any() for fold in asked)
+
+
+def test_figures_that_fail_cost_a_warning_and_no_model():
+    finisher, members = _cross_validated()
+    chooser = SimpleNamespace(cross_chosen=lambda *_: 1 / 0)
+    events = []
+    assert cross_chosen_figures(chooser, members, [], finisher.experiment, events.append) == {}
+    assert [type(event) for event in events] == [Warned]
+    assert "ZeroDivisionError" in events[0].text
+
+
+def test_without_rows_set_aside_choices_are_made_again_unless_the_user_wants_the_end():
+    finisher, members = _cross_validated()
+    held_out = finisher._probabilities(members)
+    scores, _ = finisher._judged(members, held_out, 1.0)
+    assert list(scores) == ["validation", "class_shares", "cross_chosen"]
+    scores, _ = replace(finisher, should_stop=lambda: True)._judged(members, held_out, 1.0)
+    assert list(scores) == ["validation", "class_shares"]
+
+
+def test_a_baseline_that_was_alone_says_so_and_blames_no_column():
+    finisher, members = _cross_validated()
+    study, shares = finisher.study, finisher.experiment.class_shares
+    baseline = [replace(study.ranking()[0], spec=SimpleNamespace(classifier=Majority()))]
+    for ranking, words in (
+        (study.ranking(), "the columns given do not seem to tell anything"),
+        (baseline, "the model answers with the shares of the classes, whatever the columns say"),
+    ):
+        study.ranking = lambda ranking=ranking: ranking
+        _, doubts = finisher._judged(members, shares, 1.0)
+        assert len(doubts) == 1
+        assert doubts[0].startswith(words)
+
+
+def test_probabilities_are_not_calibrated_where_that_costs_the_metric_of_the_search():
+    labels = np.arange(600, dtype=np.int32) % 3
+    random = np.random.default_rng(1)
+    logits = random.normal(size=(600, 3)) * random.uniform(0.2, 6, size=(600, 1)) + np.eye(3)[labels]
+    bold = np.exp(3 * logits) / np.exp(3 * logits).sum(axis=1, keepdims=True)
+    held_out = bold.astype(np.float32)
+    temperatures = {}
+    for metric in ("log_loss", "accuracy", "roc_auc"):
+        finisher, _ = _finisher({}, labels, metric)
+        temperatures[metric] = finisher._temperature(held_out)
+        before = finisher._loss_of(held_out)
+        assert finisher._loss_of(tempered(held_out, temperatures[metric])) <= before
+    assert temperatures["log_loss"] == temperatures["accuracy"] > 1.5
+    assert temperatures["roc_auc"] == 1.0  # the order of rows within a class would be another one
 
 
 def _printed(terminal, show):

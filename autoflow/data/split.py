@@ -1,5 +1,6 @@
 """Splits rows into training and validation parts: by class, by group or forward in time.
 
+Held-out rows are parted once more, into those that choose among models and those that judge the choice.
 Copies of a row fall on one side. Only row numbers come out; nothing here looks at features but through one
 key a row.
 """
@@ -152,6 +153,46 @@ def make_forward_folds(
     return tuple(folds)
 
 
+def make_choice_folds(
+    labels: np.ndarray,
+    *,
+    feature_keys: np.ndarray,
+    groups: np.ndarray | None,
+    moments: np.ndarray | None,
+    seed: int,
+) -> tuple[Fold, ...]:
+    """Returns folds of held-out rows: `train` chooses among models, `validation` judges what was chosen.
+
+    Parts are stratified by class; with moments they are periods, as rows that follow each other are alike.
+    Rows of one moment, copies of a row and rows of a group are never on both sides: where a period has such
+    rows in common with others, those choose nothing. Every row can be chosen by, as nothing is learned here.
+
+    Args:
+        labels: int32[m], of the held-out rows.
+        feature_keys: integer[m], equal for rows with equal features.
+        groups: integer[m]; None where any two rows may be parted.
+        moments: float64[m], NaN for the earliest; None for no order.
+        seed: shuffles.
+
+    Returns:
+        2 to 5 folds whose validation parts are disjoint; none where the rows cannot be parted.
+    """
+    keys = feature_keys if groups is None else tied_keys(groups, feature_keys)
+    if moments is not None:
+        side = _periods(moments)
+    else:
+        side = _evenly(labels, keys, seed, MAX_FOLDS)
+        if np.bincount(side, minlength=MAX_FOLDS).min() < len(labels) / (2 * MAX_FOLDS):
+            side = _sides_of_few(labels, keys, seed, None)
+    folds = []
+    for number in range(int(side.max()) + 1):
+        judging = side == number
+        choosing = ~judging & ~np.isin(keys, keys[judging])
+        if judging.any() and choosing.any():
+            folds.append(Fold(np.flatnonzero(choosing), np.flatnonzero(judging)))
+    return tuple(folds) if len(folds) > 1 else ()
+
+
 def tied_keys(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Returns int64[n], equal for rows that are linked by equal groups and equal keys in turn."""
     from scipy.sparse import coo_matrix
@@ -193,18 +234,37 @@ def describe_folds(
 
 def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:
     """Returns the fold in which each row is validated; -1 where in none (held-out split)."""
+    if share is None:
+        counts = np.bincount(labels)
+        return _evenly(labels, keys, seed, max(2, min(MAX_FOLDS, int(counts[counts > 0].min()))))
+    position, groups = _positions(labels, keys, seed)
+    chosen = np.floor((position + 1) * share) > np.floor(position * share)
+    return np.where(chosen, 0, -1)[groups]
+
+
+def _evenly(labels: np.ndarray, keys: np.ndarray, seed: int, num_parts: int) -> np.ndarray:
+    """Returns the part of each row, of as many, each with its share of every class."""
+    position, groups = _positions(labels, keys, seed)
+    return (position % num_parts)[groups]
+
+
+def _positions(labels: np.ndarray, keys: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the place of each key in a shuffled order by class, and the key of each row."""
     _, first, groups, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     shuffle = np.random.default_rng(seed).permutation(len(first))
     # by class, large groups first so that they spread, else in random order; a stable sort keeps the shuffle
     order = shuffle[np.lexsort((-sizes[shuffle], labels[first][shuffle]))]
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
-    if share is None:
-        counts = np.bincount(labels)
-        num_folds = max(2, min(MAX_FOLDS, int(counts[counts > 0].min())))
-        return (position % num_folds)[groups]
-    chosen = np.floor((position + 1) * share) > np.floor(position * share)
-    return np.where(chosen, 0, -1)[groups]
+    return position, groups
+
+
+def _periods(moments: np.ndarray) -> np.ndarray:
+    """Returns the period of each row, of five with about as many rows; those of one moment share theirs."""
+    known = np.where(np.isnan(moments), -np.inf, moments)
+    ordered = np.sort(known)
+    starts = np.unique(ordered[np.arange(1, MAX_FOLDS) * len(ordered) // MAX_FOLDS])
+    return np.searchsorted(starts, known, side="right")
 
 
 def _sides_of_few(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:

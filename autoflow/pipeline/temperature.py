@@ -65,28 +65,33 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int)
     if len(labels) > most:
         rows = generator.choice(len(labels), most, replace=False)
         probabilities, labels = probabilities[rows], labels[rows]
+    logits = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY))
     gain = 0.0
     for _ in range(_TURNS):
         half = generator.permutation(len(labels)) % 2 == 0
         for known in (half, ~half):
-            temperature = _best(probabilities[known], labels[known])
-            gain += _loss(probabilities[~known], labels[~known], 1.0)
-            gain -= _loss(probabilities[~known], labels[~known], temperature)
-    return _best(probabilities, labels) if gain > 0 else 1.0
+            temperature = _best(logits[known], labels[known])
+            gain += _loss(logits[~known], labels[~known], 1.0)
+            gain -= _loss(logits[~known], labels[~known], temperature)
+    return _best(logits, labels) if gain > 0 else 1.0
 
 
-def _best(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def _best(logits: np.ndarray, labels: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     def objective(logarithm: float) -> float:
         spread = _CAREFUL_SPREAD if logarithm > 0 else _BOLD_SPREAD
         surprise = (logarithm / spread) ** 2 / 2
-        return _loss(probabilities, labels, float(np.exp(logarithm))) + surprise / len(labels)
+        return _loss(logits, labels, float(np.exp(logarithm))) + surprise / len(labels)
 
     bounds = (np.log(_LEAST), np.log(_GREATEST))
     found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))
 
 
-def _loss(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    return metrics.score("log_loss", labels, tempered(probabilities, temperature))
+def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """Returns the log-loss of tempered probabilities; the logarithms are taken once for all temperatures."""
+    scaled = logits / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]
+    return float(np.minimum(losses, -np.log(metrics.SMALLEST_PROBABILITY)).mean(dtype=np.float64))

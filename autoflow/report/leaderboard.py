@@ -19,7 +19,8 @@ class LeaderboardRow:
     Args:
         rank: 1 for the best; 0 for trials without a score.
         trial: its number.
-        score: in the metric of the search, on rows held out of the fit; NaN without a score.
+        score: in the metric of the search, on rows held out of the fit, where the best of many looks better
+            than it is; NaN without a score.
         log_loss: on the same rows.
         seconds: that the trial took.
         share: of the training rows that it learned from.

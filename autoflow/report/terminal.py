@@ -13,6 +13,7 @@ from rich.text import Text
 from autoflow.budget import format_duration
 from autoflow.errors import shortened
 from autoflow.report.contributions import contribution_line
+from autoflow.report.figures import told_figures
 from autoflow.report.leaderboard import part_of_rows
 from autoflow.report.plain import plain, visible
 
@@ -60,10 +61,8 @@ def show_model(console: Console, report: RunReport) -> None:
     console.print(f"  {plain(str(model))}, {how}, {model.num_bytes / 1e6:.1f} MB", soft_wrap=True)
     speed = f"; one row takes {model.verification.row_ms:.2f} ms" if model.verification.ok else ""
     console.print(f"  {plain(model.verification.message)}{speed}", soft_wrap=True)
-    if "set_aside" in model.scores:
-        show_scores(console, model.scores["set_aside"], "on rows set aside before the search")
-    chosen_by = "on held-out rows, which chose and calibrated the model and so flatter it"
-    show_scores(console, model.scores["validation"], chosen_by)
+    for scores, where in told_figures(model.scores):
+        show_scores(console, scores, where)
     if len(model.front) > 1:
         _show_front(console, model.front, report.metric)
     if model.contributions:

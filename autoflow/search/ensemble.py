@@ -17,7 +17,7 @@ _ROUNDS = 30
 _LEAST_GAIN = 1e-4
 _LEAST_SHARE = 0.02
 """A member with less changes hardly an answer, and costs as much to serve as the others."""
-_TURNS = 5
+TURNS = 5
 _MANY_ROWS = 5000
 _JUDGED_CELLS = 150_000
 """Probabilities of one candidate that any metric judges in time: thousands of times 9 ms for `roc_auc`."""
@@ -54,7 +54,13 @@ def affordable_metric(metric: str, num_rows: int, num_classes: int) -> str:
 
 
 def select(
-    candidates: Sequence[Candidate], labels: np.ndarray, *, metric: str, max_members: int, seed: int = 0
+    candidates: Sequence[Candidate],
+    labels: np.ndarray,
+    *,
+    metric: str,
+    max_members: int,
+    seed: int = 0,
+    turns: int = TURNS,
 ) -> Selection:
     """Returns the members of an ensemble, or the best single candidate where averaging does not pay.
 
@@ -68,11 +74,12 @@ def select(
         metric: what is improved.
         max_members: distinct members at most, 1 or more.
         seed: parts the rows.
+        turns: ways to part them, 1 or more; of many rows one is enough.
     """
     rows = _Rows(np.stack([candidate.probabilities for candidate in candidates]), labels, metric)
     weights = {0: 1.0}
     if len(candidates) > 1 and max_members > 1:
-        together, gain = _chosen_on_halves(rows, max_members, seed)
+        together, gain = _chosen_on_halves(rows, max_members, seed, turns)
         weights = together if gain >= 0 else weights
     score = metrics.score(metric, labels, rows.mean(weights))
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
@@ -106,10 +113,11 @@ class _Rows:
         if self.metric == "log_loss":
             return -np.log(np.maximum(judged, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
         sign = -1 if metrics.larger_is_better(self.metric) else 1
-        return np.array([sign * metrics.score(self.metric, self.labels, each) for each in judged])
+        losses = np.array([sign * metrics.score(self.metric, self.labels, each) for each in judged])
+        return np.nan_to_num(losses)  # rows of one class have no ROC curve, whatever is predicted
 
 
-def _chosen_on_halves(rows: _Rows, max_members: int, seed: int) -> tuple[dict[int, float], float]:
+def _chosen_on_halves(rows: _Rows, max_members: int, seed: int, turns: int) -> tuple[dict[int, float], float]:
     """Returns the mean of the choices on several halves of the rows, and what it gained on the other halves.
 
     One choice on all rows follows their noise: of hundreds of trials on few rows the best one is the
@@ -118,7 +126,7 @@ def _chosen_on_halves(rows: _Rows, max_members: int, seed: int) -> tuple[dict[in
     """
     shares: Counter[int] = Counter()
     gain = 0.0
-    for turn in range(_TURNS if len(rows.labels) < _MANY_ROWS else 1):
+    for turn in range(turns if len(rows.labels) < _MANY_ROWS else 1):
         half = np.random.default_rng([seed, turn]).permutation(len(rows.labels)) % 2 == 0
         for chosen_on in (half, ~half):
             chooser, judge = rows.part(chosen_on), rows.part(~chosen_on)

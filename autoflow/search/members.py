@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autoflow.data.split import Fold
+from autoflow.search.cross_choice import cross_chosen
 from autoflow.search.ensemble import Candidate, affordable_metric, select
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
@@ -48,6 +50,8 @@ class MemberChooser:
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _read: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
+    """What was chosen last, unless quickly, and of how many members at most."""
 
     def choose(
         self, ranking: Sequence[TrialResult], max_members: int, *, quickly: bool = False
@@ -60,25 +64,74 @@ class MemberChooser:
             quickly: by log-loss whatever the metric, for an estimate while workers wait.
         """
         rows = self._rows()
-        most = max(2, _CANDIDATE_CELLS // (len(rows) * self.num_classes))
-        candidates = []
-        for trial in ranking[: min(_CANDIDATES, most)]:
-            try:
-                candidates.append(Candidate(trial.number, self._probabilities(trial.number, rows)))
-            except DamagedTrialError as error:
-                self.damaged[trial.number] = str(error)
+        most = min(_CANDIDATES, self._most_in_memory(len(rows)))
+        self._read = self._of(ranking[:most], rows)
+        candidates = [Candidate(number, probabilities) for number, probabilities in self._read.items()]
         if not candidates:
             return ()
-        self._read = {each.number: each.probabilities for each in candidates}
         metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
         selection = select(candidates, self.labels[rows], metric=metric, max_members=max_members)
         by_number = {trial.number: trial for trial in ranking}
-        return tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
+        members = tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
+        if not quickly:
+            self._last = members, max_members
+        return members
+
+    def cross_chosen(
+        self, members: Sequence[Member], ranking: Sequence[TrialResult], folds: Sequence[Fold]
+    ) -> np.ndarray | None:
+        """Returns what choices predict that were made without the rows that they predict.
+
+        Where `members` are not what was chosen last, as some could not be fitted in time or took too long to
+        serve, those and what ranks above the model are no choice here, either.
+
+        Args:
+            members: of the model.
+            ranking: finished trials, the best first; of very many probabilities the first ones only.
+            folds: held-out rows that choose and those that are predicted.
+
+        Returns:
+            `float32[k, C]`, the folds' validation rows one after the other; None where there is nothing to
+            choose from or the rows cannot be parted.
+        """
+        chosen, most = self._last
+        if tuple(members) != chosen:
+            used = {member.trial.number for member in members}
+            refused = {member.trial.number for member in chosen} - used
+            best = next(place for place, trial in enumerate(ranking) if trial.number in used)
+            ranking = [trial for trial in ranking[best:] if trial.number not in refused]
+            most = len(members)
+        trials = self._of(ranking[: self._most_in_memory(len(self.labels))], np.arange(len(self.labels)))
+        if not trials or not folds:
+            return None
+        return cross_chosen(
+            trials,
+            self.labels,
+            folds,
+            metric=self.metric,
+            max_members=most,
+            num_candidates=_CANDIDATES,
+            seed=self.seed,
+        )
+
+    def _of(self, trials: Sequence[TrialResult], rows: np.ndarray) -> dict[int, np.ndarray]:
+        """Returns some rows of what trials predicted, by number; damaged files are noted and left out."""
+        found = {}
+        for trial in trials:
+            try:
+                found[trial.number] = self._probabilities(trial.number, rows)
+            except DamagedTrialError as error:
+                self.damaged[trial.number] = str(error)
+        return found
+
+    def _most_in_memory(self, num_rows: int) -> int:
+        return max(2, _CANDIDATE_CELLS // (num_rows * self.num_classes))
 
     def _probabilities(self, number: int, rows: np.ndarray) -> np.ndarray:
-        if number not in self._read:
+        read = self._read.get(number)
+        if read is None or len(read) != len(rows):
             return self.ledger.probabilities(number)[rows]
-        return self._read[number]
+        return read
 
     def _rows(self) -> np.ndarray:
         rows = np.arange(len(self.labels))

@@ -110,3 +110,18 @@ def test_a_member_that_hardly_counts_is_left_out():
         selection = select(pool, labels, metric="log_loss", max_members=5)
         assert min(selection.weights.values()) >= 0.02
         assert sum(selection.weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", metrics.metric_names())
+def test_a_class_of_two_rows_may_be_missing_from_a_half(metric):
+    for seed in range(4):
+        pool, _ = candidates(seed, [1.0, 1.0, 1.0])
+        labels = np.r_[np.zeros(ROWS - 2, np.int64), 1, 1]
+        pairs = [
+            Candidate(
+                each.number, each.probabilities[:, :2] / each.probabilities[:, :2].sum(1, keepdims=True)
+            )
+            for each in pool
+        ]
+        selection = select(pairs, labels, metric=metric, max_members=3, seed=seed)
+        assert sum(selection.weights.values()) == pytest.approx(1)

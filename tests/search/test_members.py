@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from autoflow import metrics
+from autoflow.data.split import make_choice_folds
 from autoflow.search.ensemble import Selection
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import MAX_MEMBERS, Member, MemberChooser
@@ -67,3 +69,54 @@ def test_a_quick_choice_is_by_log_loss_whatever_the_metric(monkeypatch):
     assert choosing.choose([trial(0)], 1, quickly=True) == (Member(trial(0), 1.0),)
     choosing.choose([trial(0)], 1)
     assert asked == ["log_loss", "roc_auc"]
+
+
+FOLDS = make_choice_folds(LABELS, feature_keys=np.arange(len(LABELS)), groups=None, moments=None, seed=1)
+
+
+def loss_of(predicted):
+    rows = np.concatenate([fold.validation for fold in FOLDS])
+    return metrics.score("log_loss", LABELS[rows], predicted)
+
+
+def test_choices_are_made_again_among_all_trials_that_are_read_once():
+    ledger = FakeLedger([guesses(seed, 0.1) for seed in range(30)] + [guesses(30, 2.0), guesses(31, 4.0)])
+    choosing = chooser(ledger)
+    ranking = [
+        trial(number) for number in (30, *range(30), 31)
+    ]  # the best of all is too low to be a candidate
+    members = choosing.choose(ranking, 1)
+    assert [member.trial.number for member in members] == [30]
+    assert choosing.cross_chosen(members, ranking, ()) is None
+    ledger.reads.clear()
+    predicted = choosing.cross_chosen(members, ranking, FOLDS)
+    assert predicted.shape == (400, 2)
+    assert loss_of(predicted) < 0.1
+    assert sorted(ledger.reads) == [*range(24, 30), 31]
+
+
+def test_what_was_refused_at_the_end_is_no_choice():
+    kept = [guesses(seed, strength) for seed, strength in enumerate([4.0, 2.0, 0.3, 4.0])]
+    choosing = chooser(FakeLedger(kept, damaged={3}))
+    ranking = [trial(number) for number in range(4)]
+    chosen = choosing.choose(ranking, 1)
+    assert chosen == (Member(trial(0), 1.0),)
+    losses = [
+        loss_of(choosing.cross_chosen((Member(trial(number), 1.0),), ranking, FOLDS)) for number in range(3)
+    ]
+    assert losses[0] < 0.1 < losses[1] < 0.3 < 0.5 < losses[2]
+    assert "trial 3" in choosing.damaged[3]
+    assert chooser(FakeLedger(kept, damaged=range(4))).cross_chosen(chosen, ranking, FOLDS) is None
+
+
+def test_members_that_were_left_out_of_an_ensemble_are_no_choice():
+    kept = [guesses(0, 1.0), guesses(1, 1.0), guesses(2, 1.6)]
+    choosing = chooser(FakeLedger(kept))
+    ranking = [trial(number) for number in (0, 1, 2)]
+    members = choosing.choose(ranking, 3)
+    assert {member.trial.number for member in members} == {0, 1, 2}
+    together = loss_of(choosing.cross_chosen(members, ranking, FOLDS))
+    left = tuple(Member(member.trial, 0.5) for member in members if member.trial.number != 2)
+    without = loss_of(choosing.cross_chosen(left, ranking, FOLDS))
+    assert together < metrics.score("log_loss", LABELS, kept[2]) < without
+    assert without < metrics.score("log_loss", LABELS, kept[0])
