@@ -226,7 +226,7 @@ def _workers(session: Session, interruption: Interruption) -> Iterator[RayPool]:
             num_workers = cluster.cores
         pool = RayPool(num_workers, num_threads, settings.component_files, name, worker_bytes)
         stack.callback(pool.close)
-        pool.begin(session.experiment)
+        pool.begin(session.experiment, interruption.requested)
         importing.join()
         yield pool
     # only after all of it has ended: until then a killed run must find what to clear

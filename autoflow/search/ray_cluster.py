@@ -11,8 +11,8 @@ import functools
 import logging
 import os
 import secrets
-import signal
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from autoflow.errors import MachineError
 from autoflow.search.leftovers import MARK, scratch_folder
 
 _REACH_SECONDS = 5.0
+_starting = threading.Event()
+"""Set while Ray starts its processes."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
         if address is not None:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             return
-        with _deaf_to_hang_ups():
+        with _in_groups_of_their_own(), _not_listening():
             ray.init(
                 address="local",  # a stale or foreign cluster on this machine is none of ours
                 num_cpus=num_cpus,
@@ -159,17 +161,41 @@ def _sheltered(session: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deaf_to_hang_ups() -> Iterator[None]:
-    """Lets what is started inherit a blocked SIGHUP, as Ray itself does with SIGINT.
+def _in_groups_of_their_own() -> Iterator[None]:
+    """Lets each process that Ray starts meanwhile lead a process group, which those that it starts are in.
 
-    A terminal that is closed sends it to the whole group; a search that is still starting would wait for the
-    ended Ray, and Ray ends the process of who waits for a minute.
+    A terminal and `timeout` send signals to the whole group of the command. It decides itself how to end:
+    with Ray ended beside it there is no model, and a start that waits for the ended Ray lasts a minute, after
+    which Ray ends the command with a line of its own.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    _listen_to_forks()
+    _starting.set()
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _starting.clear()
+
+
+@functools.cache
+def _listen_to_forks() -> None:
+    """Ray runs a function of its own between fork and exec, so Python calls this one there, too."""
+    os.register_at_fork(after_in_child=lambda: os.setpgid(0, 0) if _starting.is_set() else None)
+
+
+@contextlib.contextmanager
+def _not_listening() -> Iterator[None]:
+    """Keeps Ray from answering a SIGTERM to this process itself while it starts.
+
+    It would end its own processes and then wait for them, or be aborted. There is no option.
+    """
+    import ray._private.utils as utils
+
+    before = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 @functools.cache

@@ -73,8 +73,8 @@ class RayPool:
     def __post_init__(self) -> None:
         self._slots = [_Slot(self._new_actor()) for _ in range(self.num_workers)]
 
-    def begin(self, experiment: Experiment) -> None:
-        """Sends the data to all workers.
+    def begin(self, experiment: Experiment, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Sends the data to all workers, and waits until they have it or are not wanted any more.
 
         Raises:
             MachineError: the workers do not start.
@@ -86,13 +86,16 @@ class RayPool:
             slot.process = slot.actor.begin.remote(self._experiment)
         deadline = time.monotonic() + _BEGIN_SECONDS
         for slot in self._slots:
-            self._wait_for(slot, deadline)
+            self._wait_for(slot, deadline, should_stop)
 
-    def _wait_for(self, slot: _Slot, deadline: float) -> None:
+    def _wait_for(self, slot: _Slot, deadline: float, should_stop: Callable[[], bool]) -> None:
         """Waits until a worker has the data; one that dies meanwhile is replaced."""
         import ray
 
         for _ in range(_BEGIN_TRIES):
+            while not ray.wait([slot.process], timeout=0.25)[0] and time.monotonic() < deadline:
+                if should_stop():
+                    return
             try:
                 ray.get(slot.process, timeout=max(0.0, deadline - time.monotonic()))
                 return

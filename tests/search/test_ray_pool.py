@@ -114,11 +114,21 @@ def _died() -> Exception:
 def test_a_worker_that_dies_while_it_starts_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch)
     fake.answers = {"a0.begin": 1, "a1.begin": _died(), "a2.begin": 3}
+    fake.ready = {"a0.begin", "a1.begin", "a2.begin", "a3.begin"}
     _pool(monkeypatch, 2).begin("data")
     assert fake.ended == ["a1"]
     fake.answers |= {"a2.begin": _died(), "a3.begin": _died(), "a0.begin": 1}
     with pytest.raises(MachineError, match="the workers do not start: 3 processes died"):
         _pool(monkeypatch, 2).begin("data")
+
+
+def test_workers_are_not_waited_for_once_the_run_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRay(monkeypatch)
+    asked = []
+    pool = _pool(monkeypatch, 2)
+    pool.begin("data", lambda: bool(asked.append("stop?") or len(asked) > 2))
+    assert len(asked) == 4  # three times for the first worker, once for the second
+    assert fake.ended == []
 
 
 def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +148,7 @@ def test_a_worker_gets_no_trial_before_it_is_up_again(monkeypatch: pytest.Monkey
 def test_a_cluster_without_room_for_any_worker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(monkeypatch)
     fake.answers = {"a0.begin": 1}
+    fake.ready = {"a0.begin"}
     pool = _pool(monkeypatch, 1)
     pool.begin("data")
     clock = [0.0]
