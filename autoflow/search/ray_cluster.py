@@ -60,6 +60,7 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
         started = not ray.is_initialized()
         try:
             if started:
+                _let_sockets_be_closed()
                 _initialise(num_cpus, address, session)
                 _let_ray_print(False)
         except Exception as error:
@@ -94,6 +95,31 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
                 # Ray opens its folder to everybody, so it lies in one that is private
                 _temp_dir=str(scratch_folder(session) / "ray"),
             )
+
+
+@functools.cache
+def _let_sockets_be_closed() -> None:
+    """Chooses the later of the two engines that gRPC has for the connections of this process.
+
+    With the other one, which Ray's build of gRPC prefers, each Ray that this process leaves keeps a socket
+    open. gRPC reads the choice when the first channel is made, so one is made, to nowhere; Ray's processes,
+    which inherit the environment when they are started, do not get to see it.
+    """
+    import ray._raylet
+
+    open_channel = getattr(ray._raylet, "GcsErrorSubscriber", None)
+    if open_channel is None:  # a Ray without it keeps its sockets, which is no reason not to search
+        return
+    name = "GRPC_EXPERIMENTS"
+    before = os.environ.get(name)
+    os.environ[name] = ",".join(filter(None, (before, "event_engine_client")))
+    try:
+        open_channel(address="127.0.0.1:1")
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _let_ray_print(wanted: bool) -> None:

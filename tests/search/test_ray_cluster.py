@@ -1,12 +1,36 @@
-"""What becomes of signals and sockets where Ray starts, without starting it."""
+"""What becomes of signals and sockets where Ray starts."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 
 from autoflow.search.ray_cluster import _in_groups_of_their_own, _not_listening
+
+DRIVER = """
+import os, secrets
+from pathlib import Path
+from autoflow.search.leftovers import Watcher, scratch_folder
+from autoflow.search.ray_cluster import start_ray, stop_ray
+
+class Environment:
+    def names(self):
+        return list(os.environ)
+
+name = secrets.token_hex(4)
+scratch_folder(name).mkdir(mode=0o700)
+watcher = Watcher(name)
+cluster = start_ray(1, None, name)
+import ray
+names = ray.get(ray.remote(Environment).remote().names.remote())
+stop_ray(cluster)
+watcher.close()
+assert "GRPC_EXPERIMENTS" not in os.environ
+assert "RAY_AUTH_TOKEN" in names and "GRPC_EXPERIMENTS" not in names
+print([link for link in map(os.readlink, Path("/proc/self/fd").iterdir()) if link.startswith("socket:")])
+"""
 
 
 def _group_of_a_child() -> int:
@@ -37,3 +61,10 @@ def test_ray_takes_no_signal_over_while_it_starts() -> None:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_no_socket_is_left_when_ray_has_stopped() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"
