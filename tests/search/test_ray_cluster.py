@@ -29,7 +29,7 @@ stop_ray(cluster)
 watcher.close()
 assert "GRPC_EXPERIMENTS" not in os.environ
 assert "RAY_AUTH_TOKEN" in names and "GRPC_EXPERIMENTS" not in names
-print([link for link in map(os.readlink, Path("/proc/self/fd").iterdir()) if link.startswith("socket:")])
+print([os.readlink(descriptor) for descriptor in Path("/proc/self/fd").iterdir() if descriptor.is_socket()])
 """
 
 
