@@ -34,6 +34,8 @@ _GRACE_SECONDS = 1.0
 _LATE_MODEL_SECONDS = 5.0
 _USUAL_SHARE = 0.7
 _ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
+_ALLOWED_WITHOUT_SCORE = 60.0
+"""Seconds; as long as there is no model, a trial may take all of a short search."""
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 _SECONDS_BETWEEN_DRAWS = 1.0
@@ -241,8 +243,8 @@ class Study:
         What is not done when the search ends counts for nothing, and the end comes nearer as better trials
         ask for time to be fitted again, so a trial stops itself before; what usually takes long may.
         """
-        if self.best is None:
-            return seconds
+        if self.best is None:  # one that hangs must not keep its worker to the end
+            return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_WITHOUT_SCORE))
         usual = self._usual_seconds(proposal.spec, proposal.share) / _USUAL_SHARE / times
         return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 
