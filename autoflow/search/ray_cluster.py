@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +56,7 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is not None:
         _check_reachable(address)
+    imported_before = "ray" in sys.modules
     with _sheltered(session) if address is None else contextlib.nullcontext():
         import ray
 
@@ -61,6 +64,8 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
         try:
             if started:
                 _let_sockets_be_closed()
+                if imported_before and address is None:
+                    _ask_for_token()
                 _initialise(num_cpus, address, session)
                 _let_ray_print(False)
         except Exception as error:
@@ -95,6 +100,13 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
                 # Ray opens its folder to everybody, so it lies in one that is private
                 _temp_dir=str(scratch_folder(session) / "ray"),
             )
+
+
+def _ask_for_token() -> None:
+    """Sets what Ray has read already where somebody imported it before us; without, it would not start."""
+    from ray._raylet import Config  # type: ignore[attr-defined]  # it is compiled
+
+    Config.initialize(json.dumps({"AUTH_MODE": "token"}))
 
 
 @functools.cache

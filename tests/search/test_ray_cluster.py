@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from autoflow.search.ray_cluster import _in_groups_of_their_own, _not_listening
 
 DRIVER = """
@@ -63,8 +65,11 @@ def test_ray_takes_no_signal_over_while_it_starts() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_no_socket_is_left_when_ray_has_stopped() -> None:
+@pytest.mark.parametrize("before", ["", "import ray"])
+def test_ray_starts_whoever_imported_it_and_leaves_no_socket(before: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
-    done = subprocess.run([sys.executable, "-c", DRIVER], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", before + DRIVER], capture_output=True, text=True, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
