@@ -1,7 +1,7 @@
 """Repeats faults and counts what was lost.
 
-    python benchmarks/faults.py [--kills 100] [--workers 100] [--signals 20] [--pairs 50] [--stops 1]
-        [--trials raise exit segfault hang print fork allocate nan infinity]
+    python benchmarks/faults.py [--kills 100] [--workers 100] [--signals 20] [--starts 20] [--pairs 50]
+        [--stops 1] [--trials raise exit segfault hang print fork allocate nan infinity]
         [--losses 20] [--shrinks 1] [--asks 1] [--clocks 1] [--disks 10] [--sizes 10] [--vanishings 10]
         [--fits 200] [--budget 40] [--data TABLE] [--results FILE.jsonl] [--seed 0]
 
@@ -164,16 +164,35 @@ class Faults:
                 wait_for(run, run.told, LONGEST_SECONDS)
                 run_for(run, self.random.uniform(0, self.budget / 4), kill=False)
                 started = time.monotonic()
-                if number == signal.SIGINT:
-                    os.killpg(process.pid, number)
-                else:
-                    process.send_signal(number)
+                os.killpg(process.pid, number)  # as a terminal and `timeout` send it
                 code = run.wait(3 * SIGNAL_SECONDS)
                 took = time.monotonic() - started
                 count.figures.append(took)
                 wrong = [f"exit code {code}"] * (code != SIGNALS[number])
                 wrong += [f"it took {took:.0f} s"] * (took > SIGNAL_SECONDS)
                 wrong += ["no model"] * (not versions_in(run.folder / "model"))
+                wrong += ["no hint how to go on"] * ("repeat the same command" not in run.log())
+                count.add(run, wrong)
+        return count
+
+    def starts(self, times: int) -> Count:
+        """Sends SIGTERM to the whole group, as `timeout` does, or to the command while Ray starts."""
+        count = Count("SIGTERM while Ray starts", measured="seconds to the end")
+        for number in range(times):
+            with self.run("--time-budget", f"{20 * self.budget}s") as run:
+                process = run.start()
+                wait_for(run, lambda run=run: "starting the workers" in run.log(), LONGEST_SECONDS)
+                run_for(run, self.random.uniform(0, self.budget / 4), kill=False)
+                started = time.monotonic()
+                if number % 2:
+                    process.send_signal(signal.SIGTERM)
+                else:
+                    os.killpg(process.pid, signal.SIGTERM)
+                code = run.wait(3 * SIGNAL_SECONDS)
+                took = time.monotonic() - started
+                count.figures.append(took)
+                wrong = [f"exit code {code}: {run.log().strip().splitlines()[-1:]}"] * (code != 143)
+                wrong += [f"it took {took:.0f} s"] * (took > SIGNAL_SECONDS)
                 wrong += ["no hint how to go on"] * ("repeat the same command" not in run.log())
                 count.add(run, wrong)
         return count
@@ -197,15 +216,18 @@ class Faults:
         return count
 
     def stops(self, times: int, seconds: float) -> Count:
-        """Stops the whole process group for a while: that time is part of the budget."""
+        """Stops all processes of a search for a while: that time is part of the budget."""
         count = Count(f"SIGSTOP for {seconds:g} s", measured="wall / budget")
         for _ in range(times):
             with self.run("--time-budget", f"{self.budget + seconds}s") as run:
                 process, started = run.start(), time.monotonic()
                 wait_for(run, lambda run=run: run.told(), 2 * self.budget)
-                os.killpg(process.pid, signal.SIGSTOP)
-                time.sleep(seconds)
-                os.killpg(process.pid, signal.SIGCONT)
+                # Ray's processes lead groups of their own
+                everything = {process.pid, *marked(run.note_session())}
+                for number, pause in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0.0)):
+                    for pid in everything:
+                        os.kill(pid, number)
+                    time.sleep(pause)
                 code = run.wait(4 * (self.budget + seconds))
                 count.figures.append((time.monotonic() - started) / (self.budget + seconds))
                 count.add(run, ended(run, code))
@@ -222,7 +244,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for name in (
-        *("kills", "workers", "signals", "pairs", "stops", "losses", "shrinks", "asks"),
+        *("kills", "workers", "signals", "starts", "pairs", "stops", "losses", "shrinks", "asks"),
         *("clocks", "disks", "sizes", "vanishings", "fits"),
     ):
         parser.add_argument(f"--{name}", type=int, default=0)
@@ -242,6 +264,7 @@ def main() -> None:
         (given.workers, lambda: faults.workers(given.workers)),
         *((1, lambda fault=fault: faults.trial(fault)) for fault in given.trials),
         *((given.signals, lambda number=number: faults.signals(number, given.signals)) for number in SIGNALS),
+        (given.starts, lambda: faults.starts(given.starts)),
         (given.pairs, lambda: faults.pairs(given.pairs)),
         (given.stops, lambda: faults.stops(given.stops, given.stop_seconds)),
         (given.losses, lambda: cluster.losses(given.losses, given.loss_seconds)),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import secrets
-import signal
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ from autoflow.machine import available_bytes
 from autoflow.search.leftovers import MARK, scratch_folder
 
 _REACH_SECONDS = 5.0
+_starting = threading.Event()
+"""Set while Ray starts its processes."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,16 @@ def start_ray(num_cpus: int, address: str | None, session: str) -> Cluster:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is not None:
         _check_reachable(address)
+    imported_before = "ray" in sys.modules
     with _sheltered(session) if address is None else contextlib.nullcontext():
         import ray
 
         started = not ray.is_initialized()
         try:
             if started:
+                _let_sockets_be_closed()
+                if imported_before and address is None:
+                    _ask_for_token()
                 _initialise(num_cpus, address, session)
                 _let_ray_print(False)
         except Exception as error:
@@ -78,7 +86,7 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
         if address is not None:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             return
-        with _deaf_to_hang_ups():
+        with _in_groups_of_their_own(), _not_listening():
             ray.init(
                 address="local",  # a stale or foreign cluster on this machine is none of ours
                 num_cpus=num_cpus,
@@ -90,6 +98,38 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
                 # Ray opens its folder to everybody, so it lies in one that is private
                 _temp_dir=str(scratch_folder(session) / "ray"),
             )
+
+
+def _ask_for_token() -> None:
+    """Sets what Ray has read already where somebody imported it before us; without, it would not start."""
+    from ray._raylet import Config  # type: ignore[attr-defined]  # it is compiled
+
+    Config.initialize(json.dumps({"AUTH_MODE": "token"}))
+
+
+@functools.cache
+def _let_sockets_be_closed() -> None:
+    """Chooses the later of the two engines that gRPC has for the connections of this process.
+
+    With the other one, which Ray's build of gRPC prefers, each Ray that this process leaves keeps a socket
+    open. gRPC reads the choice when the first channel is made, so one is made, to nowhere; Ray's processes,
+    which inherit the environment when they are started, do not get to see it.
+    """
+    import ray._raylet
+
+    open_channel = getattr(ray._raylet, "GcsErrorSubscriber", None)
+    if open_channel is None:  # a Ray without it keeps its sockets, which is no reason not to search
+        return
+    name = "GRPC_EXPERIMENTS"
+    before = os.environ.get(name)
+    os.environ[name] = ",".join(filter(None, (before, "event_engine_client")))
+    try:
+        open_channel(address="127.0.0.1:1")
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _let_ray_print(wanted: bool) -> None:
@@ -148,17 +188,41 @@ def _sheltered(session: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deaf_to_hang_ups() -> Iterator[None]:
-    """Lets what is started inherit a blocked SIGHUP, as Ray itself does with SIGINT.
+def _in_groups_of_their_own() -> Iterator[None]:
+    """Lets each process that Ray starts meanwhile lead a process group, which those that it starts are in.
 
-    A terminal that is closed sends it to the whole group; a search that is still starting would wait for the
-    ended Ray, and Ray ends the process of who waits for a minute.
+    A terminal and `timeout` send signals to the whole group of the command. It decides itself how to end:
+    with Ray ended beside it there is no model, and a start that waits for the ended Ray lasts a minute, after
+    which Ray ends the command with a line of its own.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    _listen_to_forks()
+    _starting.set()
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _starting.clear()
+
+
+@functools.cache
+def _listen_to_forks() -> None:
+    """Ray runs a function of its own between fork and exec, so Python calls this one there, too."""
+    os.register_at_fork(after_in_child=lambda: os.setpgid(0, 0) if _starting.is_set() else None)
+
+
+@contextlib.contextmanager
+def _not_listening() -> Iterator[None]:
+    """Keeps Ray from answering a SIGTERM to this process itself while it starts.
+
+    It would end its own processes and then wait for them, or be aborted. There is no option.
+    """
+    import ray._private.utils as utils
+
+    before = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
 
 
 @functools.cache

@@ -31,6 +31,8 @@ _LEAD_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
 _LATE_MODEL_SECONDS = 5.0
 _ALLOWED_SHARE, _ALLOWED_FACTOR = 0.5, 1.5
+_ALLOWED_WITHOUT_SCORE = 60.0
+"""Seconds; as long as there is no model, a trial may take all of a short search."""
 
 
 @dataclass
@@ -269,8 +271,8 @@ class Study:
         What is not done when the search ends counts for nothing, and the end comes nearer as better trials
         ask for time to be fitted again, so a trial stops itself before; what usually takes long may.
         """
-        if self.best is None:
-            return seconds
+        if self.best is None:  # one that hangs must not keep its worker to the end
+            return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_WITHOUT_SCORE))
         usual = self._proposals.expected_seconds(proposal.spec, proposal.share, self.results) / times
         return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,13 +79,6 @@ def name_of(pid):
     return " ".join(psutil.Process(pid).cmdline())
 
 
-def blocks(pid, number):
-    """Tells whether a process blocks a signal."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
-    return bool(mask >> (number - 1) & 1)
-
-
 def addresses_listened_on(pid):
     """Returns where a process and all that it started wait for connections."""
     root = psutil.Process(pid)
@@ -135,12 +127,9 @@ def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_
     read_trials(process, 3)
     session = session_of(folder)
     started = time.monotonic()
-    if number == signal.SIGHUP:  # else a terminal that is closed would end them before the search
-        assert all(blocks(pid, number) for pid in marked(session) if pid != process.pid)
-    if number != signal.SIGTERM:  # a terminal sends them to the whole group, `kill` to one process
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
+    # a terminal and `timeout` send it to the whole group, which must not end Ray before the search
+    assert all(os.getpgid(pid) != process.pid for pid in marked(session) if pid != process.pid)
+    os.killpg(process.pid, number)
     text = process.stdout.read()
     assert process.wait(timeout=60) == code, text
     assert time.monotonic() - started < 30
@@ -151,6 +140,25 @@ def test_a_signal_exports_the_best_so_far_and_leaves_nothing_running(table, tmp_
     left = [p for p in psutil.process_iter() if os.getsid(p.pid) == process.pid and p.status() != "zombie"]
     assert left == []
     assert left_of(session) == ([], [])
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.5])
+def test_a_signal_while_ray_starts_ends_the_run_at_once(table, tmp_path, seconds):
+    folder = tmp_path / "run"
+    process = start(table, folder, "--time-budget", "5m")
+    for line in process.stdout:
+        if "starting the workers" in line:
+            break
+    time.sleep(seconds)
+    started = time.monotonic()
+    os.killpg(process.pid, signal.SIGTERM)
+    text = process.stdout.read()
+    assert process.wait(timeout=60) == 143, text
+    assert time.monotonic() - started < 60  # that Ray takes to give up when it is ended in between
+    said = [line for line in text.splitlines() if not line.startswith("interrupted: ")]
+    assert said == ["error: interrupted before there was a model; repeat the same command to go on"]
+    process.stdout.close()
+    assert left_of(session_of(folder)) == ([], [])
 
 
 def test_two_runs_never_share_a_folder(table, tmp_path):

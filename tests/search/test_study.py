@@ -131,8 +131,18 @@ def test_one_trial_may_not_take_all_that_is_left(tmp_path):
     study.run()
     study.ledger.close()
     first, *others = [job.seconds for job in pool.started]
-    assert first > 90  # there is no model yet
+    assert first == 60  # there is no model yet
     assert all(40 < seconds < 60 for seconds in others)
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(40.0, 35, 40), (90.0, 60, 60), (1000.0, 450, 500)])
+def test_trials_that_hang_before_there_is_a_score_give_their_workers_back(tmp_path, seconds, least, most):
+    pool = FakePool(scored, num_workers=2)
+    study = study_in(tmp_path / "run", pool, max_trials=2, seconds=seconds)
+    study.run()
+    study.ledger.close()
+    assert len(pool.started) == 2  # both before there was a score
+    assert all(least <= job.seconds <= most for job in pool.started)
 
 
 def test_the_baseline_is_tried_however_short_the_time(tmp_path):
