@@ -123,4 +123,4 @@ def test_help_and_check_answer_at_once(arguments, limit):
         subprocess.run([sys.executable, "-m", "autoflow.cli", *arguments], check=True, capture_output=True)
         return time.perf_counter() - started
 
-    assert min(seconds() for _ in range(3)) < limit
+    assert any(seconds() < limit for _ in range(3))

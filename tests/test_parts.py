@@ -188,12 +188,6 @@ def test_a_model_without_embeddings_is_refused(copied: Path) -> None:
         model_part(copied, _dataset().schema, "items.csv")
 
 
-@pytest.fixture(scope="module")
-def verifier():
-    with Verifier() as running:
-        yield running
-
-
 def test_a_model_of_the_same_rows_is_refused(copied: Path) -> None:
     dataset = _dataset()
     manifest = read_manifest(copied)

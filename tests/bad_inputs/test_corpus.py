@@ -24,7 +24,7 @@ _RAW_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202e]")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Nobody will write into the pipe without a writer, so that waiting shorter changes nothing."""
-    monkeypatch.setattr(file_bytes, "_WRITER_SECONDS", 1.0)
+    monkeypatch.setattr(file_bytes, "_WRITER_SECONDS", 0.2)
 
 
 def run(command: str, path: Path, case: Case) -> Result:

@@ -81,8 +81,8 @@ def test_a_wrong_name_gets_a_clear_line(text, words):
 
 
 def test_weights_of_another_network_are_refused(weights):
-    with pytest.raises(UsageError, match="no weights of ResNet50"):
-        image_weights(f"ResNet50={weights}")
+    with pytest.raises(UsageError, match="no weights of MobileNet"):
+        image_weights(f"MobileNet={weights}")
 
 
 def test_published_weights_that_cannot_be_fetched_get_a_clear_line(monkeypatch):

@@ -1,16 +1,23 @@
-"""The `autoflow` command in its own process, as a person runs it."""
+"""The `autoflow` command in its own process, as a person runs it, or in this one, where that is as good."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from autoflow.cli import app
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PENGUINS = EXAMPLES / "penguins.csv"
 NEW_PENGUINS = EXAMPLES / "penguins_new.csv"
+PENGUIN_OPTIONS = ("--max-trials", 4, "--workers", 1, "--seed", 7)
+"""Of the run that several tests look at; the last of so many trials is the first of a network."""
 
 
 WITHOUT_NETWORK = """
@@ -55,6 +62,14 @@ def autoflow(
         check=False,
         timeout=280,
     )
+
+
+def autoflow_here(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a command that searches nothing in this process, which has TensorFlow imported already."""
+    runner = CliRunner(env=environment())
+    with contextlib.chdir(folder or Path.cwd()):
+        done = runner.invoke(app, [str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def assert_plain(done: subprocess.CompletedProcess[str], code: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import PENGUINS, assert_plain, autoflow, without_network
+from commands import PENGUIN_OPTIONS, PENGUINS, assert_plain, autoflow, without_network
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +19,9 @@ def temporary_files() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def penguin_run(tmp_path_factory: pytest.TempPathFactory, temporary_files: Path) -> tuple[Path, str]:
-    """The folder of a run with six trials, without a network if it can be, and what the command printed."""
+    """The folder of a run, without a network if it can be, and what the command printed."""
     folder = tmp_path_factory.mktemp("penguins") / "run"
-    arguments = ("fit", PENGUINS, "--max-trials", 6, "--output", folder)
+    arguments = ("fit", PENGUINS, *PENGUIN_OPTIONS, "--output", folder)
     done = autoflow(*arguments, prefix=without_network(), TMPDIR=str(temporary_files))
     assert_plain(done, 0)
     return folder, done.stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from commands import PENGUINS, assert_plain, autoflow
+from commands import PENGUINS, assert_plain, autoflow, autoflow_here
 
 from autoflow.manifest import read_manifest
 from autoflow.testing import check_component
@@ -28,7 +28,7 @@ def test_it_is_searched_exported_and_served(tmp_path):
     frame.iloc[600:].to_csv(tmp_path / "new.csv", index=False)
     done = autoflow(
         "fit", tmp_path / "train.csv", "--label", "kind", "--components", FILE, "--output", tmp_path / "run",
-        "--max-trials", 6, "--time-budget", "3m",
+        "--max-trials", 4, "--time-budget", "3m",
     )  # fmt: skip
     assert_plain(done, 0)
     board = pd.read_csv(tmp_path / "run/leaderboard.csv")
@@ -56,7 +56,7 @@ def test_it_is_searched_exported_and_served(tmp_path):
 def test_a_component_file_that_raises_is_named(tmp_path, source, words):
     path = tmp_path / "mine.py"
     path.write_text(source)
-    done = autoflow("fit", PENGUINS, "--components", path, "--output", tmp_path / "run")
+    done = autoflow_here("fit", PENGUINS, "--components", path, "--output", tmp_path / "run")
     assert_plain(done, 2)
     assert words in done.stderr
     assert not (tmp_path / "run").exists()

@@ -6,13 +6,22 @@ import signal
 import sqlite3
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from commands import PENGUINS, assert_plain, autoflow, command, environment
+from commands import (
+    PENGUIN_OPTIONS,
+    PENGUINS,
+    assert_plain,
+    autoflow,
+    autoflow_here,
+    command,
+    environment,
+)
 
 from autoflow.search.leftovers import marked, scratch_folder
 
@@ -90,32 +99,82 @@ def addresses_listened_on(pid):
     ]
 
 
-def test_a_finished_trial_survives_kill_9_and_is_not_repeated(table, tmp_path):
-    folder = tmp_path / "run"
-    process = start(table, folder, "--max-trials", 9)
-    shown = read_trials(process, 3)
-    os.kill(next(pid for pid in marked(session_of(folder)) if "RayWorker" in name_of(pid)), signal.SIGKILL)
-    shown += read_trials(process, 3)
-    listening = addresses_listened_on(process.pid)
+@dataclass(frozen=True)
+class Disturbed:
+    """A search that lost a worker, met a second command, was killed, and was repeated.
+
+    Args:
+        folder: of the run.
+        process: the number of its first process.
+        num_shown: trials shown as done before the end of that process.
+        num_processes: how many it had.
+        mode: of the folder for its temporary files.
+        listening: where it waited for connections.
+        second: what came of a second command at the same time.
+        left: processes and temporary files that it left.
+        before: the trials in the ledger after its end.
+        again: what came of the repeated command.
+    """
+
+    folder: Path
+    process: int
+    num_shown: int
+    num_processes: int
+    mode: int
+    listening: list[str]
+    second: subprocess.CompletedProcess[str]
+    left: tuple[list[int], list[Path]]
+    before: dict[int, str]
+    again: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def disturbed(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("disturbed") / "run"
+    process = start(table, folder, "--time-budget", "5m")
+    shown = read_trials(process, 2)
     session = session_of(folder)
-    assert len(marked(session)) > 3
-    assert scratch_folder(session).stat().st_mode & 0o077 == 0
+    os.kill(next(pid for pid in marked(session) if "RayWorker" in name_of(pid)), signal.SIGKILL)
+    shown += read_trials(process, 2)
+    listening = addresses_listened_on(process.pid)
+    num_processes, mode = len(marked(session)), scratch_folder(session).stat().st_mode
+    options = ("--label", "kind", "--output", folder)
+    second = autoflow_here("fit", table, *options)
     process.kill()
     process.wait()
     process.stdout.close()
-    assert left_of(session) == ([], [])
-    assert listening
-    assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in listening)
+    left = left_of(session)
     before = ledger_rows(folder)
-    assert len(before) >= len(shown)
+    again = autoflow("fit", table, *options, "--max-trials", len(before) + 1)
+    return Disturbed(
+        folder, process.pid, len(shown), num_processes, mode, listening, second, left, before, again
+    )
 
-    done = autoflow("fit", table, "--label", "kind", "--output", folder, "--max-trials", 9)
-    assert_plain(done, 0)
-    assert f"{len(before)} trials are done" in done.stdout
-    after = ledger_rows(folder)
+
+def test_a_finished_trial_survives_kill_9_and_is_not_repeated(disturbed):
+    before, after = disturbed.before, ledger_rows(disturbed.folder)
+    assert len(before) >= disturbed.num_shown
+    assert_plain(disturbed.again, 0)
+    assert f"{len(before)} trials are done" in disturbed.again.stdout
     assert {number: after[number] for number in before} == before
-    assert len(set(after.values())) == len(after)
-    assert (folder / "model/1/saved_model.pb").exists()
+    assert len(set(after.values())) == len(after) == len(before) + 1
+    assert (disturbed.folder / "model/1/saved_model.pb").exists()
+
+
+def test_nothing_is_left_after_kill_9(disturbed):
+    assert disturbed.num_processes > 3
+    assert disturbed.left == ([], [])
+
+
+def test_nobody_else_can_reach_a_search(disturbed):
+    assert disturbed.mode & 0o077 == 0
+    assert disturbed.listening
+    assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in disturbed.listening)
+
+
+def test_two_runs_never_share_a_folder(disturbed):
+    assert_plain(disturbed.second, 6)
+    assert f"process {disturbed.process}" in disturbed.second.stderr
 
 
 @pytest.mark.parametrize(
@@ -161,24 +220,10 @@ def test_a_signal_while_ray_starts_ends_the_run_at_once(table, tmp_path, seconds
     assert left_of(session_of(folder)) == ([], [])
 
 
-def test_two_runs_never_share_a_folder(table, tmp_path):
-    folder = tmp_path / "run"
-    process = start(table, folder, "--time-budget", "5m")
-    read_trials(process, 1)
-    done = autoflow("fit", table, "--label", "kind", "--output", folder)
-    process.kill()
-    process.wait()
-    process.stdout.close()
-    assert_plain(done, 6)
-    assert f"process {process.pid}" in done.stderr
-
-
-def test_the_same_seed_gives_the_same_leaderboard(tmp_path):
-    def board(name):
-        options = ("--max-trials", 4, "--workers", 1, "--seed", 7, "--output", tmp_path / name)
-        assert_plain(autoflow("fit", PENGUINS, *options), 0)
-        return pd.read_csv(tmp_path / name / "leaderboard.csv").drop(columns="seconds")
-
-    with ThreadPoolExecutor(2) as both:  # one worker each
-        boards = list(both.map(board, ("first", "second")))
-    pd.testing.assert_frame_equal(boards[0], boards[1])
+def test_the_same_seed_gives_the_same_leaderboard(penguin_run, tmp_path):
+    assert_plain(autoflow("fit", PENGUINS, *PENGUIN_OPTIONS, "--output", tmp_path / "run"), 0)
+    first, second = (
+        pd.read_csv(folder / "leaderboard.csv").drop(columns="seconds")
+        for folder in (penguin_run[0], tmp_path / "run")
+    )
+    pd.testing.assert_frame_equal(first, second)

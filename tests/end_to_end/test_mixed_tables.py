@@ -1,4 +1,4 @@
-"""A table of numbers, categories, texts and pictures, from the files to an answer without Python."""
+"""A table of every kind of column under strange headers, from the files to an answer without Python."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from commands import assert_plain, autoflow
+from commands import assert_plain, autoflow, autoflow_here
 
 import autoflow as package
 from autoflow.data.dataset import features_for
@@ -24,7 +24,7 @@ from c_probe import run_probe
 
 FORMATS = Path(__file__).parents[1] / "data" / "pictures"
 NUM_ROWS, NUM_NEW = 90, 30
-FIT = ("--label", "good", "--time-budget", "2m", "--workers", 1)
+FIT = ("--label", "good", "--time-budget", "4m", "--workers", 1)
 
 
 def picture(bright: bool, generator: np.random.Generator) -> np.ndarray:
@@ -46,14 +46,21 @@ def mixed_rows(num_rows: int, seed: int, folder: Path) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "price (JPY)": price,
-            "shop": generator.choice(["A-1", "B 2", "日本"], num_rows),
+            "値段": (10 * price).round().astype(int) + 50,
+            "class": generator.choice(["A-1", "B 2", "ç", "日本"], num_rows),
+            "2nd": np.where((price > -0.7) ^ (generator.random(num_rows) < 0.1), "yes", "no"),
+            "listed on": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(generator.integers(0, 700, num_rows), "D"),
             "title": [" ".join(generator.choice(words, 5)) for _ in range(num_rows)],
             "photo": [f"photos/{seed}-{row}.jpg" for row in range(num_rows)],
             "good": np.where(bright & (price > -0.7), "yes", "no"),
         }
     )
     frame.loc[3:5, "photo"] = None
-    frame.loc[6, ["price (JPY)", "shop", "title"]] = [np.nan, None, None]
+    cells = frame.columns.drop(["photo", "good"])
+    frame.loc[4, cells] = None  # of this row nothing is known, of the other its picture
+    frame.loc[6, cells] = None
+    frame.loc[10:13, ["price (JPY)", "class"]] = None
     return frame
 
 
@@ -76,9 +83,13 @@ def model(run: tuple[Path, str, Path]) -> package.Predictor:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A table in one folder whose pictures lie below another; one of them is gone, one of a format apart."""
+    """A table in one folder whose pictures lie below another; one of them is gone, one of a format apart.
+
+    One row holds values that no training row had.
+    """
     table, pictures = tmp_path_factory.mktemp("table"), tmp_path_factory.mktemp("far")
     frame = mixed_rows(NUM_NEW, 1, pictures / "photos")
+    frame.loc[7, ["class", "2nd", "title"]] = ["never seen", "perhaps", "words unknown"]
     (pictures / "photos" / "1-8.jpg").unlink()
     shutil.copy(FORMATS / "cmyk.jpg", pictures / "photos" / "1-9.jpg")
     frame.to_csv(table / "new.csv", index=False)
@@ -96,7 +107,15 @@ def test_the_manifest_says_that_it_is_a_picture(run):
     folder, *_ = run
     manifest = json.loads((folder / "model/1/assets.extra/autoflow.json").read_text())
     kinds = {column["name"]: column["kind"] for column in manifest["columns"]}
-    assert kinds == {"price (JPY)": "numeric", "shop": "categorical", "title": "text", "photo": "image"}
+    assert kinds == {
+        "price (JPY)": "numeric",
+        "値段": "numeric",
+        "class": "categorical",
+        "2nd": "boolean",
+        "listed on": "datetime",
+        "title": "text",
+        "photo": "image",
+    }
     cells = [example["row"]["photo"] for example in manifest["examples"]]
     assert any(cell is not None and base64.b64decode(cell["b64"])[:2] in (b"BM", b"\x89P") for cell in cells)
 
@@ -110,7 +129,7 @@ def test_evaluate_and_predict_with_the_pictures_elsewhere(run, fresh, tmp_path):
     assert scores["accuracy"] > 0.7
     assert "1 picture counts as missing: 1 not found" in " ".join(done.stderr.split())
     written = tmp_path / "p.csv"
-    done = autoflow("predict", folder, table, "--image-folder", pictures, "--output", written)
+    done = autoflow_here("predict", folder, table, "--image-folder", pictures, "--output", written)
     assert_plain(done, 0)
     answers = pd.read_csv(written)
     assert (answers["label"] == pd.read_csv(table)["good"]).mean() == pytest.approx(scores["accuracy"])
@@ -120,7 +139,7 @@ def test_the_picture_matters(model, fresh):
     table, pictures = fresh
     with_pictures = model.predict_proba(table, image_folder=pictures)
     without = model.predict_proba(table, image_folder=pictures / "photos")
-    assert f"{NUM_NEW - 3} pictures count as missing" in model.warnings_[0]
+    assert f"{NUM_NEW - 3} pictures count as missing" in " ".join(model.warnings_)
     assert np.abs(with_pictures - without).max() > 0.1
     np.testing.assert_allclose(with_pictures[3:6], without[3:6], atol=1e-6)
 
@@ -138,7 +157,8 @@ def test_a_wrong_image_folder_is_one_line(run, fresh, command, tmp_path):
     table, _ = fresh
     model = [folder] if command == "evaluate" else []
     options = [*FIT, "--output", tmp_path / "run"] if command == "fit" else []
-    done = autoflow(command, *model, table, *options, "--image-folder", tmp_path / "gone", folder=tmp_path)
+    wrong = ("--image-folder", tmp_path / "gone")
+    done = autoflow_here(command, *model, table, *options, *wrong, folder=tmp_path)
     assert_plain(done, 3)
     assert "gone: there is no such folder of pictures." in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -149,7 +169,7 @@ def test_many_broken_pictures_stop_a_fit(run, tmp_path):
     shutil.copytree(home / "photos", tmp_path / "photos")
     for row in range(10, 40):
         (tmp_path / "photos" / f"0-{row}.jpg").write_bytes(b"")
-    done = autoflow("check", home / "train.csv", "--label", "good", "--image-folder", tmp_path)
+    done = autoflow_here("check", home / "train.csv", "--label", "good", "--image-folder", tmp_path)
     assert_plain(done, 3)
     assert "column 'photo': 31 of 87 pictures cannot be used (30 empty; 1 not a picture" in done.stderr
     assert "0-10.jpg" in done.stderr
@@ -216,6 +236,8 @@ def test_the_c_program_takes_raw_bytes(model, fresh):
     answer = run_probe(model.folder, rows)
     expected = model.predict_raw(rows)
     assert np.isfinite(expected).all()
+    table, pictures = fresh
+    assert list(answer.labels[:NUM_NEW]) == list(model.predict(table, image_folder=pictures))
     assert np.abs(answer.probabilities(model.manifest.schema.classes) - expected).max() < 1e-5
 
 
@@ -249,6 +271,6 @@ def test_its_embedding_is_a_part_of_the_next_model(run, fresh, tmp_path):
 def test_a_model_of_the_same_rows_is_no_part(run, tmp_path):
     folder, _, home = run
     options = ("--embedding", folder / "model/1", "--output", tmp_path / "next")
-    done = autoflow("fit", home / "train.csv", *FIT, *options)
+    done = autoflow_here("fit", home / "train.csv", *FIT, *options)
     assert_plain(done, 4)
     assert "fitted on this very table" in done.stderr

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pandas as pd
-from commands import PENGUINS, assert_plain, autoflow
+from commands import PENGUINS, assert_plain, autoflow, autoflow_here
 from model2vec import StaticModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
@@ -41,7 +41,7 @@ def test_words_that_no_row_shared_are_understood(tmp_path):
     frame.iloc[:NUM_ROWS].to_csv(tmp_path / "train.csv", index=False)
     frame.iloc[NUM_ROWS:].to_csv(tmp_path / "new.csv", index=False)
     done = autoflow(
-        "fit", tmp_path / "train.csv", "--label", "sense", "--output", tmp_path / "run", "--max-trials", 5,
+        "fit", tmp_path / "train.csv", "--label", "sense", "--output", tmp_path / "run", "--max-trials", 4,
         "--time-budget", "4m", "--workers", 1, "--text-embeddings", tmp_path / "vectors",
     )  # fmt: skip
     assert_plain(done, 0)
@@ -56,7 +56,7 @@ def test_words_that_no_row_shared_are_understood(tmp_path):
 
 
 def test_a_folder_that_is_not_there_ends_the_run_before_it_begins(tmp_path):
-    done = autoflow(
+    done = autoflow_here(
         "fit", PENGUINS, "--text-embeddings", "minishlab/some-model", "--output", tmp_path / "run"
     )
     assert_plain(done, 2)

@@ -43,6 +43,8 @@ def compile_probe(folder: Path) -> Path:
     command = ["gcc", "-O1", "-Wall", "-Werror", "-o", str(binary), str(_SOURCE)]
     command += [f"-I{tensorflow}/include", f"-L{tensorflow}", f"-Wl,-rpath,{tensorflow}"]
     command += ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+    if shutil.which("ld.gold"):  # reads a gigabyte of symbols in a fifth of the time
+        command += ["-fuse-ld=gold"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return binary
@@ -50,7 +52,7 @@ def compile_probe(folder: Path) -> Path:
 
 @functools.cache
 def compiled_probe() -> Path:
-    """Returns the program, compiled once a process: linking against TensorFlow takes ten seconds."""
+    """Returns the program, compiled once a process: linking against TensorFlow takes seconds."""
     folder = tempfile.mkdtemp(prefix="autoflow-probe-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return compile_probe(Path(folder))

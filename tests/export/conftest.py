@@ -1,8 +1,6 @@
-"""An exported fake model and a verifying process, each made once."""
+"""An exported fake model, made once."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 from fake_model import Exported, FakeModel, rows_of, schema_of
@@ -10,12 +8,6 @@ from fake_model import Exported, FakeModel, rows_of, schema_of
 from autoflow.export.saved_model import export_model
 from autoflow.export.verify import Verifier
 from autoflow.manifest import ManifestDetails, Recipe
-
-
-@pytest.fixture(scope="session")
-def verifier() -> Iterator[Verifier]:
-    with Verifier() as process:
-        yield process
 
 
 @pytest.fixture(scope="session")

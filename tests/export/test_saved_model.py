@@ -211,17 +211,16 @@ def test_infinities_do_not_reach_the_manifest(tmp_path: Path) -> None:
     [(Limits(megabytes=0.001), "MB, at most 0.001 are wanted"), (Limits(row_ms=1e-4), "ms, at most 0.0001")],
 )
 def test_a_model_beyond_the_limits_is_not_published(
-    exported: Exported, tmp_path: Path, limits: Limits, said: str
+    exported: Exported, verifier: Verifier, tmp_path: Path, limits: Limits, said: str
 ) -> None:
-    with Verifier() as verifier:
-        done = export_model(
-            exported.model,
-            tmp_path,
-            details=ManifestDetails(),
-            examples=exported.rows,
-            verifier=verifier,
-            limits=limits,
-        )
+    done = export_model(
+        exported.model,
+        tmp_path,
+        details=ManifestDetails(),
+        examples=exported.rows,
+        verifier=verifier,
+        limits=limits,
+    )
     assert done.folder is None
     assert said in done.refusal
     assert not list(tmp_path.iterdir())

@@ -44,13 +44,14 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> FittedPipeline:
     ).pipeline
 
 
-def test_they_are_stored_once_beside_the_graph_and_serve(pipeline: FittedPipeline, tmp_path: Path) -> None:
+def test_they_are_stored_once_beside_the_graph_and_serve(
+    pipeline: FittedPipeline, verifier: Verifier, tmp_path: Path
+) -> None:
     model = WeightedPipelines((pipeline, pipeline), (0.5, 0.5))
     rows = {name: values[:8] for name, values in _dataset().raw.items()}
-    with Verifier() as verifier:
-        done = export_model(
-            model, tmp_path / "model", details=ManifestDetails(), examples=rows, verifier=verifier
-        )
+    done = export_model(
+        model, tmp_path / "model", details=ManifestDetails(), examples=rows, verifier=verifier
+    )
     assert done.verification.ok, done.verification.message
     variables = sum(path.stat().st_size for path in done.folder.glob("variables/variables.data*"))
     assert NEIGHBOR_BYTES < variables < 1.5 * NEIGHBOR_BYTES
