@@ -200,9 +200,7 @@ def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None)
     position = np.empty(len(order), np.int64)
     position[order] = np.arange(len(order))
     if share is None:
-        counts = np.bincount(labels)
-        num_folds = max(2, min(MAX_FOLDS, int(counts[counts > 0].min())))
-        return (position % num_folds)[groups]
+        return (position % MAX_FOLDS)[groups]  # of a class with fewer rows some folds validate none
     chosen = np.floor((position + 1) * share) > np.floor(position * share)
     return np.where(chosen, 0, -1)[groups]
 
