@@ -102,7 +102,7 @@ def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarr
     The class is -1 for a label that the model does not know.
 
     Raises:
-        DataError: the table has no label column, or no label in it.
+        DataError: the table has no label column, no label in it, or none that the model knows.
     """
     labels = labels_of(table, schema)
     missing = label_strings(table, schema.label).is_null().to_numpy(zero_copy_only=False)
@@ -112,4 +112,14 @@ def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarr
             f"{table.name}: the label column '{schema.label}' is empty; "
             "an evaluation needs rows whose label is known."
         )
+    if (labels < 0).all():
+        raise DataError(
+            f"{table.name}: none of the labels in {schema.label!r} is a class of this model "
+            f"({first_ten(schema.classes)}); name the table that belongs to it"
+        )
     return positions, labels[positions]
+
+
+def first_ten(names: tuple[str, ...]) -> str:
+    """Returns the first ten names and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
