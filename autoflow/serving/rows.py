@@ -9,19 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autoflow.data.checks import picture_remarks
+from autoflow.data.checks import check_readable, picture_remarks
 from autoflow.data.dataset import features_for
 from autoflow.data.labels import label_strings, labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import ColumnKind, Schema
-from autoflow.data.values import column_values, is_number_kind, num_unreadable
+from autoflow.data.values import column_values, is_number_kind
 from autoflow.errors import DataError
-
-_THINGS = {
-    ColumnKind.NUMERIC: "number",
-    ColumnKind.BOOLEAN: "truth value that the training rows had",
-    ColumnKind.DATETIME: "time in the format of the training rows",
-}
 
 
 @dataclass(frozen=True)
@@ -69,18 +63,10 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
                 f"{table.name}: {line}." for line in picture_remarks(column.name, values[column.name])
             )
             warnings.extend(_folder_hint(table, column.name, values[column.name]))
-        if not is_number_kind(column.kind):
-            continue
-        read = column_values(column, values[column.name])
-        unreadable = num_unreadable(column, table.columns[column.name], read)
-        if unreadable:
-            thing = _THINGS.get(column.kind, column.kind.value)
-            if column.number_format:
-                thing += f" as the training rows wrote them ({column.number_format})"
-            warnings.append(
-                f"{table.name}: column '{column.name}': {unreadable} of {table.num_rows} cells hold no "
-                f"{thing} and count as missing."
-            )
+        if is_number_kind(column.kind):
+            read = column_values(column, values[column.name])
+            said = check_readable(column, table.columns[column.name], read)
+            warnings.extend(f"{table.name}: {line}." for line in said)
     return RawRows(values, tuple(warnings))
 
 
