@@ -177,11 +177,11 @@ class ModelBuilder:
 
     def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """Returns one label a row, in the original type, from the exported model."""
-        return self._model().predict(data, image_folder=self.image_folder)
+        return self._model().predict(data, encoding=self.encoding, image_folder=self.image_folder)
 
     def predict_proba(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """Returns `float32[n, num_classes]`, columns in the order of `classes_`."""
-        return self._model().predict_proba(data, image_folder=self.image_folder)
+        return self._model().predict_proba(data, encoding=self.encoding, image_folder=self.image_folder)
 
     def score(
         self,
@@ -196,9 +196,9 @@ class ModelBuilder:
         """
         model = self._model()
         if y is not None:
-            data = pd.DataFrame(data).drop(columns=model.label, errors="ignore")
-            data, _ = _joined(data, pd.Series(y, name=model.label))
-        return model.evaluate(data, image_folder=self.image_folder).accuracy
+            features = _features(data).drop(columns=model.label, errors="ignore")
+            data, _ = _joined(features, pd.Series(y, name=model.label))
+        return model.evaluate(data, encoding=self.encoding, image_folder=self.image_folder).accuracy
 
     def export(self, path: str | Path) -> Path:
         """Copies the exported version folder and returns where it is.
@@ -251,13 +251,17 @@ class ModelBuilder:
         return title + self.leaderboard_.head(10).to_html(index=False, escape=True)
 
 
+def _features(features: str | Path | pd.DataFrame) -> pd.DataFrame:
+    if isinstance(features, str | Path):
+        raise UsageError("with y, X is a data frame; a file must hold the label itself")
+    return pd.DataFrame(features)
+
+
 def _joined(
     features: str | Path | pd.DataFrame, y: Sequence[object] | np.ndarray | pd.Series
 ) -> tuple[pd.DataFrame, str]:
     """Returns features and labels as one frame, and the name of its label column."""
-    if isinstance(features, str | Path):
-        raise UsageError("fit(X, y) takes X as a data frame; a file must hold the label itself")
-    frame = pd.DataFrame(features)
+    frame = _features(features)
     labels = pd.Series(y).to_numpy()
     if len(labels) != len(frame):
         raise UsageError(

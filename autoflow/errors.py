@@ -81,12 +81,16 @@ def shortened(text: str, length: int = 40) -> str:
 def near_names(name: str, known: list[str] | tuple[str, ...]) -> str:
     """Returns a half-sentence that helps with an unknown name.
 
-    >>> near_names("prize", ["price", "colour"])
+    >>> near_names("Prize", ["price", "colour"])
     "did you mean 'price'?"
     >>> near_names("x", ["price", "colour"])
     'known: price, colour'
     """
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    spellings: dict[str, list[str]] = {}
+    for each in known:
+        spellings.setdefault(each.casefold(), []).append(each)
+    near = get_close_matches(name.casefold(), spellings, n=3, cutoff=0.5)
+    close = [spelling for match in near for spelling in spellings[match]]
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
     shown = ", ".join(list(known)[:20])

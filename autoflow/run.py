@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import Dataset, features_for, load_dataset
-from autoflow.data.labels import labels_of
 from autoflow.data.plan import RowPlan, plan_rows
 from autoflow.data.reading import read_table
 from autoflow.data.schema import DataProfile, Schema
@@ -25,6 +24,7 @@ from autoflow.search.events import DataReady, Notice, Observer, Resumed
 from autoflow.search.ledger import Ledger
 from autoflow.search.leftovers import clear
 from autoflow.serving.quiet import import_tensorflow
+from autoflow.serving.rows import labelled_rows
 from autoflow.session import Session, resumed
 from autoflow.settings import RunSettings, check_settings
 from autoflow.text_embeddings import text_embeddings
@@ -90,7 +90,7 @@ def execute(
     if settings.test is not None:  # a wrong table should not wait for the end of the search
         table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
         features_for(dataset.schema.columns, table)
-        labels_of(table, dataset.schema)
+        labelled_rows(dataset.schema, table)
     profile = _profile(dataset, settings)
     used = 0.0
     with contextlib.ExitStack() as stack:

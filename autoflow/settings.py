@@ -86,7 +86,7 @@ def check_settings(settings: RunSettings) -> None:
     """Refuses what cannot work, before anything is read.
 
     Raises:
-        UsageError: an unknown metric, no time, no workers.
+        UsageError: an unknown metric, no time, no trials, no workers.
         MachineError: more workers than this process has cores.
     """
     check_metric(settings.metric)
@@ -97,6 +97,8 @@ def check_settings(settings: RunSettings) -> None:
             f"a time budget of {format_duration(settings.seconds)} is too short: importing the libraries and "
             f"exporting take about {LEAST_SECONDS:.0f}s; give --time-budget 20s or more"
         )
+    if settings.max_trials is not None and settings.max_trials < 1:
+        raise UsageError(f"--max-trials must be 1 or more, got {settings.max_trials}")
     cores = available_cores()
     if settings.workers is not None and settings.workers < 1:
         raise UsageError(f"--workers must be 1 or more, got {settings.workers}")

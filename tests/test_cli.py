@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -44,6 +45,20 @@ def test_a_wrong_option_gets_one_clear_line(tmp_path, monkeypatch, options, code
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("species", "said"), [("gentoo", "none of the labels in 'Species' is a class"), ("", "is empty")]
+)
+def test_a_table_for_scoring_without_a_label_of_the_model_is_refused_before_the_search(
+    tmp_path, species, said
+):
+    test = tmp_path / "test.csv"
+    pd.read_csv(PENGUINS).head(20).assign(Species=species).to_csv(test, index=False)
+    result = run("fit", PENGUINS, "--test", test, "--output", tmp_path / "run", "--max-trials", "1")
+    assert result.exit_code == 3, result.output
+    assert said in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("command", ["fit", "check"])

@@ -1,4 +1,4 @@
-"""What is asked of a run, and what a finished one was asked."""
+"""What is asked of a run, what no run can give, and what a finished one was asked."""
 
 import json
 import math
@@ -15,10 +15,20 @@ from autoflow.settings import RunSettings, check_settings
 ASKED = RunSettings(Path("run"), seconds=60.0, max_trials=5, limits=Limits(2.0, math.inf))
 
 
-@pytest.mark.parametrize("limits", [Limits(row_ms=0), Limits(megabytes=-1), Limits(row_ms=math.nan)])
-def test_limits_must_be_above_zero(limits):
-    with pytest.raises(UsageError, match="must be above 0"):
-        check_settings(replace(ASKED, limits=limits))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_trials": 0}, "--max-trials must be 1 or more, got 0"),
+        ({"workers": 0}, "--workers must be 1 or more, got 0"),
+        ({"limits": Limits(megabytes=0.0)}, "must be above 0"),
+        ({"limits": Limits(row_ms=-1.0)}, "must be above 0"),
+        ({"limits": Limits(row_ms=math.nan)}, "must be above 0"),
+        ({"seconds": 1.0}, "too short"),
+    ],
+)
+def test_what_cannot_work_is_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        check_settings(RunSettings(Path("run"), **settings))
 
 
 @pytest.mark.parametrize(

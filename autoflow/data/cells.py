@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.numbers import ASCII_WHITESPACE, MISSING_TOKENS
+from autoflow.data.numbers import ASCII_WHITESPACE, INFINITE, MISSING_TOKENS, MISSING_WORDS
 
 _UNSPACED_LETTER = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 _WORD = r"\S+"
@@ -63,6 +63,11 @@ class Cells:
         tokens = pa.array(sorted(MISSING_TOKENS), self.distinct.type)
         return self.where(~pc.is_in(self.distinct, tokens).to_numpy(zero_copy_only=False))
 
+    def without_missing_numbers(self) -> Cells:
+        """Returns the cells without what means "missing" among numbers or dates, infinities included."""
+        missing = pc.or_(means_missing(self.distinct), pc.match_substring_regex(self.distinct, INFINITE))
+        return self.where(~missing.to_numpy(zero_copy_only=False))
+
     def share(self, keep: np.ndarray) -> float:
         """Returns the share of non-missing rows whose distinct value is kept."""
         return float(self.counts[keep].sum() / max(1, self.num_present))
@@ -99,6 +104,12 @@ def count_cells(as_read: pa.Array) -> Cells:
     else:
         present = np.ones(len(distinct), bool)
     return Cells(distinct, counts, len(as_read)).where(present)
+
+
+def means_missing(strings: pa.Array) -> pa.Array:
+    """Tells which strings mean "missing" in a column whose other values are numbers or dates."""
+    words = pa.array(sorted(MISSING_WORDS), strings.type)
+    return pc.is_in(pc.ascii_lower(pc.ascii_trim(strings, ASCII_WHITESPACE)), words)
 
 
 @dataclass(frozen=True)

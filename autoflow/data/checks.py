@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autoflow.data.images import Picture
-from autoflow.data.schema import Schema
-from autoflow.errors import DataError
+from autoflow.data.schema import Column, ColumnKind, Schema
+from autoflow.data.values import unreadable
+from autoflow.errors import DataError, shortened
 
 MIN_ROWS = 10
 _RARE_ROWS = 10
 _FEW_NUMBERS = 20
 _MANY_NUMBERS = 200
+_SHOWN = 3
 _LARGE_CLASS = 0.9
 _MANY_MISSING = 0.5
 _MOST_BROKEN = 0.2
@@ -169,6 +171,34 @@ def picture_remarks(column: str, values: Sequence[Picture] | np.ndarray) -> tupl
             for remark, count in remarks.items()
         ),
     )
+
+
+def check_readable(column: Column, as_read: pa.Array, values: np.ndarray) -> tuple[str, ...]:
+    """Returns how many cells count as missing because they hold no number, date or truth value; none, or one.
+
+    Args:
+        column: name, kind and formats.
+        as_read: cells of any rows.
+        values: column values of the same rows.
+    """
+    cells = unreadable(column, as_read, values)
+    if not len(cells):
+        return ()
+    distinct = pc.unique(cells)
+    shown = ", ".join(repr(shortened(str(value))) for value in distinct[:_SHOWN].to_pylist())
+    more = ", ..." if len(distinct) > _SHOWN else ""
+    return (
+        f"column {column.name!r}: {len(cells):,} of {len(as_read):,} cells hold no {_thing(column)} "
+        f"({shown}{more}) and count as missing",
+    )
+
+
+def _thing(column: Column) -> str:
+    if column.kind is ColumnKind.DATETIME:
+        return f"time in the format {column.datetime_format!r}"
+    if column.kind is ColumnKind.BOOLEAN:
+        return "truth value that the training rows had" if column.true_values else "0 or 1"
+    return f"number in the format {column.number_format!r}" if column.number_format else "number"
 
 
 def check_texts(column: str, texts: pa.Array) -> tuple[str, ...]:

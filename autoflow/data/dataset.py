@@ -22,6 +22,7 @@ from autoflow.data.checks import (
     check_features,
     check_labels,
     check_pictures,
+    check_readable,
     check_rows,
     check_texts,
     rows_to_look_at,
@@ -206,6 +207,9 @@ def dataset_of(
     for column in schema.columns:
         if column.kind is ColumnKind.IMAGE:
             warnings.extend(check_pictures(table.name, column.name, raw[column.name]))
+        if is_number_kind(column.kind):
+            values = column_values(column, raw[column.name])
+            warnings.extend(check_readable(column, table.columns[column.name], values))
         if column.kind is ColumnKind.TEXT:
             warnings.extend(check_texts(column.name, string_array(raw[column.name])))
     warnings.extend(check_rows(schema, dataset.labels, dataset.feature_keys()))

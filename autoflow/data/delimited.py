@@ -41,6 +41,8 @@ def read_delimited(name: str, text: bytes) -> tuple[pa.Table, str]:
         )
     delimiter = guess_delimiter(text)
     header = _read_header(name, text, delimiter)
+    if len(header) == 1:  # there a blank line between rows is a missing value, and at the end it is none
+        text = text.rstrip(b"\r\n")
     table = None if _quotes_look_odd(text) else _read_fast(text, delimiter, header)
     if table is None or _swallowed_lines(table):
         precise = _read_precisely(name, text, delimiter, header)
@@ -88,9 +90,13 @@ def _read_fast(text: bytes, delimiter: str, header: list[str]) -> pa.Table | Non
 
     try:
         return arrow_csv.read_csv(
-            pa.py_buffer(text),
+            pa.py_buffer(text.lstrip(b"\r\n")),
             read_options=arrow_csv.ReadOptions(block_size=_block_size(text)),
-            parse_options=arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=b'"' in text),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter,
+                newlines_in_values=b'"' in text,
+                ignore_empty_lines=len(header) > 1,
+            ),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
             ),
@@ -116,15 +122,19 @@ def _swallowed_lines(table: pa.Table) -> bool:
     return any("\n" in (value or "") for value in table.slice(table.num_rows - 1).to_pylist()[0].values())
 
 
-def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line number (from 1) and fields of every record; raises DataError for broken quotes."""
+def _records(name: str, text: str, delimiter: str, *, blank: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line number (from 1) and fields of every record; raises DataError for broken quotes.
+
+    Blank lines are passed over; those after the header are records of an empty field if told so.
+    """
     previous_limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1
+    line, begun = 1, False
     try:
         for record in reader:
-            if record:
-                yield line, record
+            if record or (blank and begun):
+                yield line, record or [""]
+            begun = begun or bool(record)
             line = reader.line_num + 1
     except csv.Error as error:
         if "unexpected end of data" in str(error):
@@ -138,7 +148,7 @@ def _records(name: str, text: str, delimiter: str) -> Iterator[tuple[int, list[s
 
 def _read_precisely(name: str, text: bytes, delimiter: str, header: list[str]) -> pa.Table:
     rows: list[list[str]] = []
-    for line, record in _records(name, text.decode("utf-8"), delimiter):
+    for line, record in _records(name, text.decode("utf-8"), delimiter, blank=len(header) == 1):
         if len(record) != len(header):
             message = _shape_message(name, line, record, header, delimiter)
             if all(looks_like_comment(row) for row in rows):  # of the header, too

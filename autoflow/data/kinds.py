@@ -22,6 +22,10 @@ from autoflow.errors import shortened
 
 MOSTLY = 0.985
 """Share of readable values from which a column is numeric or a date in spite of the others."""
+_LARGELY = 0.85
+_FEW_WORDS = 10
+"""From the smaller share on it is so, too, where the others are that many words at most and the readable
+values ten times as many: `<0.1` beside a thousand numbers is one word; A, B and C beside 1 to 9 are codes."""
 
 _NEARLY_ALL = 0.95
 _MIN_ROWS_OF_IDS = 10
@@ -65,10 +69,7 @@ def guess_column(name: str, as_read: pa.Array, folder: Path = Path()) -> Column 
         return _guess_picture_files(name, known, folder)
     return (
         _guess_boolean(name, known)
-        or _guess_compact_dates(name, known)
-        or _guess_decimals(name, known)
-        or _guess_datetime(name, known)
-        or _guess_written_numbers(name, known)
+        or _guess_numbers_or_dates(name, known.without_missing_numbers())
         or _guess_strings(name, cells)
     )
 
@@ -91,6 +92,13 @@ def text_of_last_resort(name: str, as_read: pa.Array) -> Column | None:
 
 def _matches(cells: Cells, pattern: str) -> np.ndarray:
     return pc.match_substring_regex(cells.distinct, pattern).to_numpy(zero_copy_only=False)
+
+
+def _kept(cells: Cells, readable: np.ndarray) -> Cells | None:
+    """Returns the readable cells, or None where the others are too many to count as missing."""
+    kept, share = cells.where(readable), cells.share(readable)
+    few = cells.num_distinct - kept.num_distinct <= min(_FEW_WORDS, kept.num_distinct / 10)
+    return kept if share >= MOSTLY or (share >= _LARGELY and few) else None
 
 
 def _quoted(value: pa.Scalar) -> str:
@@ -141,6 +149,20 @@ def _spellings(word: str, seen: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, word.capitalize(), word, word.upper()]))
 
 
+# --- numbers and dates -------------------------------------------------------------------------------
+
+
+def _guess_numbers_or_dates(name: str, cells: Cells) -> Column | DroppedColumn | None:
+    if cells.num_distinct == 0:
+        return None
+    return (
+        _guess_compact_dates(name, cells)
+        or _guess_decimals(name, cells)
+        or _guess_datetime(name, cells)
+        or _guess_written_numbers(name, cells)
+    )
+
+
 # --- numbers -----------------------------------------------------------------------------------------
 
 
@@ -150,10 +172,11 @@ def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
         return None
     numbers = parse_decimals(cells.distinct)
     readable = ~np.isnan(numbers)
-    if cells.share(readable) < MOSTLY or _matches(cells, _LEADING_ZERO).any():
+    kept = _kept(cells, readable)
+    if kept is None or _matches(cells, _LEADING_ZERO).any():
         return None
     remark = "" if readable.all() else _remark(cells, ~readable)
-    return _guess_numbers(name, cells.where(readable), numbers[readable], remark)
+    return _guess_numbers(name, kept, numbers[readable], remark)
 
 
 def _remark(cells: Cells, odd: np.ndarray) -> str:
@@ -197,9 +220,9 @@ def _guess_written_numbers(name: str, cells: Cells) -> Column | None:
             continue
         numbers = parse_numbers(cells.distinct, form)
         readable = ~np.isnan(numbers)
-        if cells.share(readable) < MOSTLY or _matches(cells, _LEADING_ZERO).any():
+        kept = _kept(cells, readable)
+        if kept is None or _matches(cells, _LEADING_ZERO).any():
             continue
-        kept = cells.where(readable)
         bare = pc.replace_substring_regex(kept.distinct, r"[0-9][0-9.,]*", "")
         units = {
             unit.strip() for unit in pc.unique(pc.replace_substring_regex(bare, r"[+\-\s]", "")).to_pylist()
@@ -233,18 +256,19 @@ def _guess_datetime(name: str, cells: Cells) -> Column | None:
     ]
     readable = {form.name: ~np.isnan(parse_datetimes(cells.distinct, form)) for form in good}
     shares = {name: cells.share(known) for name, known in readable.items()}
-    likely = [form for form in good if shares[form.name] >= MOSTLY]
+    likely = {form: kept for form in good if (kept := _kept(cells, readable[form.name])) is not None}
     if not likely or cells.num_distinct < 2:
         return None
     best = max(likely, key=lambda form: shares[form.name])
-    reason = f"dates, {best.name}, such as {_quoted(cells.distinct[0])}"
+    example = _quoted(likely[best].distinct[0])
+    reason = f"dates, {best.name}, such as {example}"
     rival = best.ambiguous_with
     if rival and shares.get(rival, 0.0) == shares[best.name]:
         slashes = bool(pc.any(pc.match_substring(sample, "/")).as_py())
         best = DATETIME_FORMATS["month/day/year" if slashes else "day/month/year"]
         reason = (
             f"dates that could be {best.name} or {best.ambiguous_with}; read as {best.name}, "
-            f"such as {_quoted(cells.distinct[0])}"
+            f"such as {example}"
         )
     known = readable[best.name]
     remark = "" if known.all() else _remark(cells, ~known)
@@ -267,4 +291,5 @@ def _guess_strings(name: str, cells: Cells) -> Column | DroppedColumn:
         return DroppedColumn(
             name, f"single words or codes that differ in nearly every row, like an id ({differs})"
         )
-    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, f"{count} different values that repeat")
+    reason = differs if share > 0.5 else f"{count} different values that repeat"
+    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, reason)

@@ -22,6 +22,15 @@ MISSING_TOKENS: frozenset[str] = frozenset(
 )
 """Spellings that mean "missing" in a column whose other values are numbers, dates or booleans."""
 
+MISSING_WORDS: frozenset[str] = frozenset(
+    [token.lower() for token in MISSING_TOKENS]
+    + ["n.a.", "n.a", "nil", "--", "---", "(null)", "missing", "unknown", "not available"]
+)
+"""What means "missing", in any case, in a column whose other values are numbers or dates."""
+
+INFINITE = r"(?i)^[+-]?inf(?:inity)?$"
+"""A number without bounds: missing to a model, and worth a word where it comes."""
+
 DECIMAL = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 """A plain decimal number, as programs write it."""
 

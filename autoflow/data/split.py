@@ -235,8 +235,7 @@ def describe_folds(
 def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:
     """Returns the fold in which each row is validated; -1 where in none (held-out split)."""
     if share is None:
-        counts = np.bincount(labels)
-        return _evenly(labels, keys, seed, max(2, min(MAX_FOLDS, int(counts[counts > 0].min()))))
+        return _evenly(labels, keys, seed, MAX_FOLDS)  # of a class with fewer rows some folds validate none
     position, groups = _positions(labels, keys, seed)
     chosen = np.floor((position + 1) * share) > np.floor(position * share)
     return np.where(chosen, 0, -1)[groups]

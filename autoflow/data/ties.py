@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from autoflow.data.cells import is_string
 from autoflow.data.kinds import guess_column
+from autoflow.data.numbers import ASCII_WHITESPACE
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
 from autoflow.data.values import column_values, raw_values
@@ -22,7 +23,8 @@ def group_codes(table: RawTable, header: str) -> np.ndarray:
     """
     as_read = _column(table, header, "--group")
     if is_string(as_read):
-        as_read = pc.if_else(pc.equal(as_read, ""), None, as_read)
+        trimmed = pc.ascii_trim(as_read, ASCII_WHITESPACE)
+        as_read = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
     encoded = as_read.dictionary_encode()
     codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), np.int64)
     alone = codes < 0

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.cells import is_plain, is_string
+from autoflow.data.cells import is_plain, is_string, means_missing
 from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
 from autoflow.data.images import is_bytes, pictures
 from autoflow.data.numbers import (
@@ -46,7 +46,7 @@ def is_readable(column: Column, as_read: pa.Array) -> bool:
 def raw_values(column: Column, as_read: pa.Array, folder: Path = Path()) -> np.ndarray:
     """Returns the raw values of a column as it was read, at training and at prediction time.
 
-    What cannot be read as a number becomes missing where the model takes numbers; `num_unreadable` counts it.
+    What cannot be read as a number becomes missing where the model takes numbers; see `unreadable`.
 
     Args:
         column: what the column was in training.
@@ -109,21 +109,23 @@ def column_values(column: Column, raw: np.ndarray) -> np.ndarray:
     raise ValueError(f"column {column.name!r}: kind {column.kind} has no column values")
 
 
-def num_unreadable(column: Column, as_read: pa.Array, values: np.ndarray) -> int:
-    """Returns how many cells hold something that the column's kind cannot read, so that it counts as missing.
+def unreadable(column: Column, as_read: pa.Array, values: np.ndarray) -> pa.Array:
+    """Returns the cells that hold something that the column's kind cannot read, so that it counts as missing.
 
     Args:
         column: what the column was in training.
         as_read: its cells.
         values: column values of the same rows.
     """
-    if not is_number_kind(column.kind):
-        return 0
-    given = pc.is_valid(as_read)
-    if pa.types.is_string(as_read.type) or pa.types.is_large_string(as_read.type):
-        tokens = pa.array(sorted(MISSING_TOKENS), as_read.type)
-        given = pc.and_(given, pc.invert(pc.is_in(pc.ascii_trim(as_read, ASCII_WHITESPACE), tokens)))
-    return int(np.count_nonzero(given.to_numpy(zero_copy_only=False) & np.isnan(values)))
+    if not is_number_kind(column.kind) or not np.isnan(values).any():
+        return as_read.slice(0, 0)
+    cells = as_read.filter(pa.array(np.isnan(values))).drop_null()
+    if not is_string(cells):
+        return cells
+    if column.true_values:  # whatever else the words of a boolean may be, they are no others of its words
+        tokens = pa.array(sorted(MISSING_TOKENS), cells.type)
+        return cells.filter(pc.invert(pc.is_in(pc.ascii_trim(cells, ASCII_WHITESPACE), tokens)))
+    return cells.filter(pc.invert(means_missing(cells)))
 
 
 def distinct_strings(raw: np.ndarray) -> tuple[pa.Array, np.ndarray]:

@@ -81,7 +81,7 @@ class Limits:
     def refusal(self, verification: VerificationResult | None, num_bytes: int) -> str:
         """Returns what is too slow or too large, in plain words; empty where all is within the limits."""
         if num_bytes / 1e6 > self.megabytes:
-            return f"it has {num_bytes / 1e6:.1f} MB, at most {self.megabytes:g} are wanted"
+            return f"it has {num_bytes / 1e6:.6g} MB, at most {self.megabytes:g} are wanted"
         if verification is not None and self.row_ms < math.inf and math.isnan(verification.row_ms):
             return f"what one row takes could not be measured, at most {self.row_ms:g} ms are wanted"
         if verification is not None and verification.row_ms > self.row_ms:

@@ -17,10 +17,10 @@ import pandas as pd
 
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
-from autoflow.errors import DataError, NoModelError, UsageError
+from autoflow.errors import NoModelError, UsageError
 from autoflow.manifest import Manifest, damage, read_manifest, versions_in
 from autoflow.metrics import Scores, evaluate_probabilities
-from autoflow.serving.rows import labelled_rows, open_table, raw_rows
+from autoflow.serving.rows import first_ten, labelled_rows, open_table, raw_rows
 from autoflow.serving.session import ServingSession
 
 _log = logging.getLogger(__name__)
@@ -218,12 +218,6 @@ class Predictor:
         """
         table = open_table(data, encoding, image_folder)
         positions, labels = labelled_rows(self.manifest.schema, table)
-        if not (labels >= 0).any():
-            known = _shortened(self.manifest.schema.classes)
-            raise DataError(
-                f"{table.name}: none of the labels in {self.label!r} is a class of this model ({known}); "
-                "name the table that belongs to it"
-            )
         probabilities = self._predict(table)[positions]
         unknown = int((labels < 0).sum())
         if unknown:
@@ -253,7 +247,7 @@ class Predictor:
         schema = self.manifest.schema
         facts = {
             "model": str(self.folder),
-            "predicts": f"{schema.label}: {_shortened(schema.classes)}",
+            "predicts": f"{schema.label}: {first_ten(schema.classes)}",
             "exported": self.manifest.created,
             "training rows": str(self.manifest.details.num_training_rows),
         }
@@ -287,7 +281,3 @@ def _typed(classes: tuple[str, ...], label_type: str) -> np.ndarray:
     except (KeyError, ValueError, OverflowError):
         _log.warning("the classes are no %s values and are returned as strings", label_type)
     return np.array(classes, dtype=object)
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -9,19 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autoflow.data.checks import picture_remarks
+from autoflow.data.checks import check_readable, picture_remarks
 from autoflow.data.dataset import features_for
 from autoflow.data.labels import label_strings, labels_of
 from autoflow.data.reading import RawTable, read_table
 from autoflow.data.schema import ColumnKind, Schema
-from autoflow.data.values import column_values, is_number_kind, num_unreadable
+from autoflow.data.values import column_values, is_number_kind
 from autoflow.errors import DataError
-
-_THINGS = {
-    ColumnKind.NUMERIC: "number",
-    ColumnKind.BOOLEAN: "truth value that the training rows had",
-    ColumnKind.DATETIME: "time in the format of the training rows",
-}
 
 
 @dataclass(frozen=True)
@@ -69,18 +63,10 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
                 f"{table.name}: {line}." for line in picture_remarks(column.name, values[column.name])
             )
             warnings.extend(_folder_hint(table, column.name, values[column.name]))
-        if not is_number_kind(column.kind):
-            continue
-        read = column_values(column, values[column.name])
-        unreadable = num_unreadable(column, table.columns[column.name], read)
-        if unreadable:
-            thing = _THINGS.get(column.kind, column.kind.value)
-            if column.number_format:
-                thing += f" as the training rows wrote them ({column.number_format})"
-            warnings.append(
-                f"{table.name}: column '{column.name}': {unreadable} of {table.num_rows} cells hold no "
-                f"{thing} and count as missing."
-            )
+        if is_number_kind(column.kind):
+            read = column_values(column, values[column.name])
+            said = check_readable(column, table.columns[column.name], read)
+            warnings.extend(f"{table.name}: {line}." for line in said)
     return RawRows(values, tuple(warnings))
 
 
@@ -102,7 +88,7 @@ def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarr
     The class is -1 for a label that the model does not know.
 
     Raises:
-        DataError: the table has no label column, or no label in it.
+        DataError: the table has no label column, no label in it, or none that the model knows.
     """
     labels = labels_of(table, schema)
     missing = label_strings(table, schema.label).is_null().to_numpy(zero_copy_only=False)
@@ -112,4 +98,14 @@ def labelled_rows(schema: Schema, table: RawTable) -> tuple[np.ndarray, np.ndarr
             f"{table.name}: the label column '{schema.label}' is empty; "
             "an evaluation needs rows whose label is known."
         )
+    if (labels < 0).all():
+        raise DataError(
+            f"{table.name}: none of the labels in {schema.label!r} is a class of this model "
+            f"({first_ten(schema.classes)}); name the table that belongs to it"
+        )
     return positions, labels[positions]
+
+
+def first_ten(names: tuple[str, ...]) -> str:
+    """Returns the first ten names and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

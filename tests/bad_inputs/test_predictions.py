@@ -94,13 +94,13 @@ CHANGED: dict[str, tuple[Change, Change, Sequence[str]]] = {
     "words among numbers": (
         put("size", "cheap"),
         put("size", np.nan),
-        ["'size': 1 of 6 cells hold no number"],
+        ["'size': 1 of 6 cells hold no number ('cheap') and count as missing."],
     ),
     "numbers too large": (put("size", "1e400", "inf"), put("size", np.nan, np.nan), ["'size': 2 of 6 cells"]),
     "decimal points for commas": (
         put("price", "1.5"),
         put("price", ""),
-        ["'price': 1 of 6 cells", "as the training rows wrote them"],
+        ["'price': 1 of 6 cells hold no number in the format 'decimal comma' ('1.5')"],
     ),
     "another style of dates": (
         put("day", "5/1/2020", "year 1"),

@@ -24,7 +24,7 @@ def _among_numbers(name: str, odd: str) -> Case:
     """One odd cell in 80 is missing, and that is said."""
     plain = with_column("v", [""] * NUM_ROWS)
     columns = {header: cells * 2 for header, cells in plain.items()} | {"v": _numbers_with(odd)}
-    words = [f"1 other value, {odd!r}, counts as missing"]
+    words = [f"column 'v': 1 of 80 cells hold no number ({odd!r}) and count as missing"]
     return Case(name, csv_text(columns), words, ACCEPTED, cells=columns, kinds={"v": "numeric"})
 
 
@@ -57,6 +57,17 @@ CASES = (
     _among_numbers("1e400", "1e400"),
     _among_numbers("infinity", "-inf"),
     _among_numbers("one x among numbers", "x"),
+    _column(
+        "a detection limit among numbers",
+        ["<0.1" if i % 10 == 4 else f"{i * 7 % 11}.{i % 10}5" for i in range(NUM_ROWS)],
+        "numeric",
+        "column 'v': 4 of 40 cells hold no number ('<0.1') and count as missing",
+    ),
+    _column(
+        "unknown among numbers",
+        ["unknown" if i % 10 == 4 else f"{i * 7 % 11}.{i % 10}5" for i in range(NUM_ROWS)],
+        "numeric",
+    ),
     _among_numbers("a decimal comma among numbers", "1,5"),
     _among_numbers("digits of another script", "٣"),
     _column("as many words as numbers", _every("1", "x", "2", "3"), "categorical"),
@@ -79,7 +90,8 @@ CASES = (
     _column(
         "year 1",
         ["0001-01-01" if i == 4 else f"2020-01-{i % 28 + 1:02d}" for i in range(NUM_ROWS)],
-        "categorical",
+        "datetime",
+        "1 of 40 cells hold no time in the format 'year-month-day' ('0001-01-01')",
         header="day",
     ),
     Case(

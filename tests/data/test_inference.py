@@ -83,6 +83,55 @@ def test_few_odd_values_are_missing_and_said():
     assert "1 other value, 'about 7', counts as missing" in column.reason
 
 
+def spoiled(cells: list, odd: str, share: float) -> list:
+    every = round(1 / share)
+    return [odd if i % every == 1 else cell for i, cell in enumerate(cells)]
+
+
+DISTINCT = [f"{i * 0.37:.2f}" for i in range(1000)]
+DISTINCT_DAYS = [str(datetime.date(2020, 1, 1) + datetime.timedelta(days=i)) for i in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("odd", "share"),
+    [
+        ("unknown", 0.02),
+        ("none", 0.05),
+        ("None", 0.5),
+        ("N.A.", 0.1),
+        ("Na", 0.5),
+        ("inf", 0.02),
+        ("-Infinity", 0.3),
+        ("<0.1", 0.05),
+        ("broken", 0.12),
+    ],
+)
+def test_numbers_stay_numbers_beside_missing_ones_and_few_words(odd, share):
+    column = guess(spoiled(DISTINCT, odd, share))
+    assert column.kind is ColumnKind.NUMERIC
+    assert "numbers from 0" in column.reason
+    written = guess(spoiled([f"{cell} kg" for cell in DISTINCT], odd, share))
+    assert (written.kind, written.number_format) == (ColumnKind.NUMERIC, "unit")
+    day = guess(spoiled(DISTINCT_DAYS, odd, share))
+    assert (day.kind, day.datetime_format) == (ColumnKind.DATETIME, "year-month-day")
+    assert "such as '2020-" in day.reason
+
+
+def test_too_many_or_too_different_words_are_no_missing_numbers():
+    assert guess(spoiled(DISTINCT, "broken", 0.25)).reason == "751 different values in 1000 rows"
+    codes = [f"E{i}" if i % 10 == 3 else cell for i, cell in enumerate(DISTINCT)]
+    assert "like an id (1000 different values" in reason_left_out(codes)
+    grades = guess([*"123456789"] * 20 + ["K", "PK"] * 10)
+    assert grades.kind is ColumnKind.CATEGORICAL
+
+
+@pytest.mark.parametrize(
+    "cells", [["none", "some"], ["none", ""], ["yes", "no", "unknown"], ["unknown", "none"]]
+)
+def test_words_for_nothing_among_words_are_categories(cells):
+    assert kind(repeated(*cells)) is ColumnKind.CATEGORICAL
+
+
 def test_many_odd_values_make_categories():
     assert kind(repeated("1", "2", "3", "many")) is ColumnKind.CATEGORICAL
 

@@ -74,6 +74,21 @@ def test_line_ends_blank_lines_and_line_breaks_in_quotes(tmp_path):
     assert cells(path) == {"a": ["1", "2"], "b": ["x\r\ny", "z"]}
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "text", ["{0}a{0}x{0}{0}y{0}{0}{0}z", 'a{0}x{0}{0}"y"{0}{0}{0}z{0}', "a{0}x{0}{0}y{0}{0}{0}z{0}{0}"]
+)
+def test_a_blank_line_between_rows_of_one_column_is_a_missing_value(tmp_path, text, end):
+    path = write(tmp_path, "t.csv", text.format(end))
+    assert cells(path) == {"a": ["x", "", "y", "", "", "z"]}
+
+
+def test_a_blank_line_between_rows_of_one_column_moves_no_other_in_the_second_pass(tmp_path):
+    path = write(tmp_path, "t.csv", 'a\nx\n\n"y\nz"\n')
+    assert cells(path) == {"a": ["x", "", "y\nz"]}
+    assert "line 5: 2 fields" in refusal(write(tmp_path, "t.csv", "\na\nx\n\ny,z\n"))
+
+
 def test_last_row_may_hold_a_line_break(tmp_path):
     assert cells(write(tmp_path, "t.csv", 'a,b\n1,x\n2,"y\nz"\n'))["b"] == ["x", "y\nz"]
 

@@ -134,6 +134,13 @@ def test_a_table_split_by_group_does_without_that_column():
     assert len(dataset.rows(np.arange(50)).groups) == 50
 
 
+def test_spaces_around_a_group_do_not_part_it_and_alone_are_no_group():
+    frame = _table(20).assign(customer=["a", "a ", "\ta", "b", " ", "", "b", "c", "c\n", "c"] * 2)
+    groups = load_dataset(frame, group="customer")[0].groups[:10]
+    assert len(np.unique(groups[[0, 1, 2]])) == len(np.unique(groups[[7, 8, 9]])) == 1
+    assert len(np.unique(groups)) == 5
+
+
 def test_a_table_split_in_time_keeps_that_column():
     dataset, _, _ = load_dataset(_table(), time_column="day", group="customer")
     assert "day" in [column.name for column in dataset.schema.columns]

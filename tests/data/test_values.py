@@ -7,7 +7,7 @@ import pytest
 from autoflow.data.datetimes import DATETIME_FORMATS, parse_datetimes
 from autoflow.data.numbers import NUMBER_FORMATS, parse_decimals, parse_numbers
 from autoflow.data.schema import Column, ColumnKind, RawType
-from autoflow.data.values import column_values, num_unreadable, raw_values
+from autoflow.data.values import column_values, raw_values, unreadable
 
 NUMBER = Column("n", ColumnKind.NUMERIC, RawType.FLOAT32)
 NAN = np.nan
@@ -35,10 +35,20 @@ def test_float32_rounds_and_float64_does_not():
     np.testing.assert_array_equal(raw_values(exact, as_read), [0.1, 16777217, 1e300])
 
 
-def test_unreadable_cells_are_counted_but_missing_ones_are_not():
-    as_read = pa.array(["1", "ten", "", "NA", None, "-", "1e999"])
+def test_unreadable_cells_are_shown_but_missing_ones_are_not():
+    as_read = pa.array(["1", "ten", "", "NA", None, "-", "1e999", "None", "UNKNOWN", "n.a."])
     values = column_values(NUMBER, raw_values(NUMBER, as_read))
-    assert num_unreadable(NUMBER, as_read, values) == 2
+    assert unreadable(NUMBER, as_read, values).to_pylist() == ["ten", "1e999"]
+    assert unreadable(NUMBER, pa.array([1.0, np.inf, None]), np.array([1.0, NAN, NAN])).to_pylist() == [
+        np.inf
+    ]
+
+
+def test_what_is_no_truth_value_is_unreadable_whatever_it_says():
+    flag = Column("f", ColumnKind.BOOLEAN, RawType.STRING, true_values=("yes",), false_values=("no",))
+    as_read = pa.array(["yes", "unknown", "NA"])
+    values = column_values(flag, raw_values(flag, as_read))
+    assert unreadable(flag, as_read, values).to_pylist() == ["unknown"]
 
 
 def test_categories_are_stripped_and_texts_are_not():

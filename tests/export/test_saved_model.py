@@ -271,3 +271,8 @@ def test_a_full_disk_is_named_and_the_next_export_succeeds(tmp_path: Path) -> No
     done = export_model(model, tmp_path, details=ManifestDetails(), examples=rows)
     assert done.folder == tmp_path / "1"
     assert damage(done.folder, read_manifest(done.folder)) == ""
+
+
+def test_a_model_that_is_a_little_too_large_is_said_to_be_larger_than_the_limit() -> None:
+    assert Limits(megabytes=0.03).refusal(None, 31_415).startswith("it has 0.031415 MB, at most 0.03 are")
+    assert Limits(megabytes=12).refusal(None, 12_345_678).startswith("it has 12.3457 MB, at most 12 are")

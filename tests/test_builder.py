@@ -1,0 +1,58 @@
+"""What `ModelBuilder` hands on to the model that it built, with fakes in the place of a search."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoflow.builder import ModelBuilder
+from autoflow.errors import UsageError
+
+
+class FakePredictor:
+    """Remembers what it was asked."""
+
+    label = "kind"
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, object]] = []
+
+    def predict(self, data: object, *, encoding: str | None = None, image_folder: object = None) -> object:
+        self.asked.append({"data": data, "encoding": encoding, "image_folder": image_folder})
+        return np.zeros(1)
+
+    predict_proba = predict
+
+    def evaluate(self, data: object, **options: object) -> SimpleNamespace:
+        self.predict(data, **options)
+        return SimpleNamespace(accuracy=0.5)
+
+
+@pytest.fixture
+def built() -> tuple[ModelBuilder, FakePredictor]:
+    """A builder as after `fit`, and its model."""
+    builder, predictor = ModelBuilder(encoding="cp1252", image_folder="pictures"), FakePredictor()
+    builder.report_ = SimpleNamespace(model=SimpleNamespace(folder=None))
+    builder._predictor = predictor
+    return builder, predictor
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+def test_files_are_read_as_the_training_file_was(built, method):
+    builder, predictor = built
+    getattr(builder, method)("new.csv")
+    assert predictor.asked == [{"data": "new.csv", "encoding": "cp1252", "image_folder": "pictures"}]
+
+
+def test_score_takes_labels_beside_the_features(built):
+    builder, predictor = built
+    assert builder.score(pd.DataFrame({"x": [1.0, 2.0], "kind": ["old", "old"]}), ["a", "b"]) == 0.5
+    (asked,) = predictor.asked
+    assert asked["data"].to_dict("list") == {"x": [1.0, 2.0], "kind": ["a", "b"]}
+
+
+@pytest.mark.parametrize("method", ["fit", "score"])
+def test_labels_beside_a_file_are_refused_in_words(built, method):
+    with pytest.raises(UsageError, match="a file must hold the label itself"):
+        getattr(built[0], method)("new.csv", ["a", "b"])
