@@ -159,9 +159,11 @@ class Study:
         """Tells whether nothing that is wanted runs, and nothing will."""
         if self._trials.jobs:
             return False
+        if self.best is not None and self._must_export():
+            return True
         members = self._likely_members()
         if any(member.trial.number in self.refits.running for member in self.refits.wanted(members)):
-            return self._must_export()
+            return False
         nothing_left = self._num_left() <= 0 and not self.refits.missing(members)
         # without an idle worker those that died are being replaced
         return nothing_left or bool(self.pool.idle())
