@@ -166,17 +166,21 @@ def _guess_numbers_or_dates(name: str, cells: Cells) -> Column | DroppedColumn |
 # --- numbers -----------------------------------------------------------------------------------------
 
 
-def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
-    few = parse_decimals(cells.sample(100))
-    if np.isnan(few).mean() > 0.5:
+def plain_numbers(cells: Cells) -> np.ndarray | None:
+    """Returns the distinct cells as float64, NaN for other than plain decimals; None if these are many."""
+    if cells.num_distinct == 0 or np.isnan(parse_decimals(cells.sample(100))).mean() > 0.5:
         return None
     numbers = parse_decimals(cells.distinct)
-    readable = ~np.isnan(numbers)
-    kept = _kept(cells, readable)
-    if kept is None or _matches(cells, _LEADING_ZERO).any():
+    return None if _kept(cells, ~np.isnan(numbers)) is None else numbers
+
+
+def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
+    numbers = plain_numbers(cells)
+    if numbers is None or _matches(cells, _LEADING_ZERO).any():
         return None
+    readable = ~np.isnan(numbers)
     remark = "" if readable.all() else _remark(cells, ~readable)
-    return _guess_numbers(name, kept, numbers[readable], remark)
+    return _guess_numbers(name, cells.where(readable), numbers[readable], remark)
 
 
 def _remark(cells: Cells, odd: np.ndarray) -> str:
