@@ -28,6 +28,8 @@ _FEW_WORDS = 10
 values ten times as many: `<0.1` beside a thousand numbers is one word; A, B and C beside 1 to 9 are codes."""
 
 _NEARLY_ALL = 0.95
+_MOST_KNOWN, _MOST_CHARACTERS = 200, 2000
+"""Categories of a column, and letters of them in all, that the manifest holds at most."""
 _MIN_ROWS_OF_IDS = 10
 _IMAGE = r"(?i)\.(?:jpe?g|png|gif|bmp|webp|tiff?)$"
 _COMPACT_DATE = r"^(?:19|20)[0-9]{6}$"
@@ -296,4 +298,7 @@ def _guess_strings(name: str, cells: Cells) -> Column | DroppedColumn:
             name, f"single words or codes that differ in nearly every row, like an id ({differs})"
         )
     reason = differs if share > 0.5 else f"{count} different values that repeat"
-    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, reason)
+    known = sorted(cells.distinct.to_pylist()) if count <= _MOST_KNOWN else []
+    if sum(map(len, known)) > _MOST_CHARACTERS:
+        known = []
+    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, reason, known_values=tuple(known))
