@@ -33,6 +33,7 @@ def _manifest(header: str = "値段 (JPY)", word: str = "赤") -> Manifest:
             header + "?", ColumnKind.BOOLEAN, RawType.STRING, true_values=("yes", word), false_values=("no",)
         ),
         Column(header + "@", ColumnKind.DATETIME, RawType.STRING, datetime_format="iso"),
+        Column(header + "#", ColumnKind.CATEGORICAL, RawType.STRING, known_values=(word, "b")),
     )
     return Manifest(
         schema=Schema(

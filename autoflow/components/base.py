@@ -97,7 +97,13 @@ class FeatureExtractor(Component):
         """
 
     def fit_transform(
-        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+        self,
+        values: np.ndarray,
+        labels: np.ndarray,
+        num_classes: int,
+        *,
+        seed: int,
+        ties: np.ndarray | None = None,
     ) -> tuple[FittedExtractor, np.ndarray]:
         """Fits on training rows and returns their prepared features, too.
 
@@ -108,6 +114,8 @@ class FeatureExtractor(Component):
             labels: int32[n] of the same rows, `0 .. num_classes - 1`; some classes may be absent.
             num_classes: number of classes.
             seed: as for `fit`.
+            ties: integer[n], equal for rows of one group, which no split parts and which may not tell each
+                other's labels; None where any two may be parted.
         """
         fitted = self.fit(values, seed=seed)
         return fitted, fitted.transform(values)
@@ -124,9 +132,19 @@ class CrossFittedExtractor(FeatureExtractor):
 
     @abstractmethod
     def fit_transform(
-        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+        self,
+        values: np.ndarray,
+        labels: np.ndarray,
+        num_classes: int,
+        *,
+        seed: int,
+        ties: np.ndarray | None = None,
     ) -> tuple[FittedExtractor, np.ndarray]:
-        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features."""
+        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features.
+
+        Nor may that of a row that is tied to it: held-out rows are described without those, too. (Copies of
+        a row are not tied: in a table of few categories equal rows are no copies, and tell most.)
+        """
 
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
         """Raises TypeError: there is nothing to learn without labels."""

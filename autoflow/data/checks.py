@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from autoflow.data.images import Picture
 from autoflow.data.schema import Column, ColumnKind, Schema
-from autoflow.data.values import unreadable
+from autoflow.data.values import distinct_strings, unreadable
 from autoflow.errors import DataError, shortened
 
 MIN_ROWS = 10
@@ -22,6 +22,7 @@ _RARE_ROWS = 10
 _FEW_NUMBERS = 20
 _MANY_NUMBERS = 200
 _SHOWN = 3
+_MOSTLY_NEW = 0.9
 _LARGE_CLASS = 0.9
 _MANY_MISSING = 0.5
 _MOST_BROKEN = 0.2
@@ -184,13 +185,36 @@ def check_readable(column: Column, as_read: pa.Array, values: np.ndarray) -> tup
     cells = unreadable(column, as_read, values)
     if not len(cells):
         return ()
-    distinct = pc.unique(cells)
-    shown = ", ".join(repr(shortened(str(value))) for value in distinct[:_SHOWN].to_pylist())
-    more = ", ..." if len(distinct) > _SHOWN else ""
     return (
         f"column {column.name!r}: {len(cells):,} of {len(as_read):,} cells hold no {_thing(column)} "
-        f"({shown}{more}) and count as missing",
+        f"({_first(pc.unique(cells).to_pylist())}) and count as missing",
     )
+
+
+def check_known(column: Column, values: np.ndarray) -> tuple[str, ...]:
+    """Returns that nearly all categories of a column are new to the model; none, or one sentence.
+
+    Args:
+        column: with its known values, one or more.
+        values: column values of rows to predict.
+    """
+    distinct, codes = distinct_strings(values)
+    counts = np.bincount(codes, minlength=len(distinct))
+    filled = pc.not_equal(distinct, "").to_numpy(zero_copy_only=False)
+    known = pc.is_in(distinct, pa.array(column.known_values, distinct.type)).to_numpy(zero_copy_only=False)
+    num_filled, num_new = int(counts[filled].sum()), int(counts[filled & ~known].sum())
+    if not num_new or num_new < _MOSTLY_NEW * num_filled:
+        return ()
+    return (
+        f"column {column.name!r}: {num_new:,} of {num_filled:,} filled cells hold what no training row had "
+        f"({_first(distinct.filter(pa.array(filled & ~known)).to_pylist())}); "
+        f"known are {_first(column.known_values)}",
+    )
+
+
+def _first(values: Sequence[object]) -> str:
+    shown = ", ".join(repr(shortened(str(value))) for value in values[:_SHOWN])
+    return shown + (", ..." if len(values) > _SHOWN else "")
 
 
 def _thing(column: Column) -> str:

@@ -28,6 +28,8 @@ _FEW_WORDS = 10
 values ten times as many: `<0.1` beside a thousand numbers is one word; A, B and C beside 1 to 9 are codes."""
 
 _NEARLY_ALL = 0.95
+_MOST_KNOWN, _MOST_CHARACTERS = 200, 2000
+"""Categories of a column, and letters of them in all, that the manifest holds at most."""
 _MIN_ROWS_OF_IDS = 10
 _IMAGE = r"(?i)\.(?:jpe?g|png|gif|bmp|webp|tiff?)$"
 _COMPACT_DATE = r"^(?:19|20)[0-9]{6}$"
@@ -166,17 +168,21 @@ def _guess_numbers_or_dates(name: str, cells: Cells) -> Column | DroppedColumn |
 # --- numbers -----------------------------------------------------------------------------------------
 
 
-def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
-    few = parse_decimals(cells.sample(100))
-    if np.isnan(few).mean() > 0.5:
+def plain_numbers(cells: Cells) -> np.ndarray | None:
+    """Returns the distinct cells as float64, NaN for other than plain decimals; None if these are many."""
+    if cells.num_distinct == 0 or np.isnan(parse_decimals(cells.sample(100))).mean() > 0.5:
         return None
     numbers = parse_decimals(cells.distinct)
-    readable = ~np.isnan(numbers)
-    kept = _kept(cells, readable)
-    if kept is None or _matches(cells, _LEADING_ZERO).any():
+    return None if _kept(cells, ~np.isnan(numbers)) is None else numbers
+
+
+def _guess_decimals(name: str, cells: Cells) -> Column | DroppedColumn | None:
+    numbers = plain_numbers(cells)
+    if numbers is None or _matches(cells, _LEADING_ZERO).any():
         return None
+    readable = ~np.isnan(numbers)
     remark = "" if readable.all() else _remark(cells, ~readable)
-    return _guess_numbers(name, kept, numbers[readable], remark)
+    return _guess_numbers(name, cells.where(readable), numbers[readable], remark)
 
 
 def _remark(cells: Cells, odd: np.ndarray) -> str:
@@ -292,4 +298,7 @@ def _guess_strings(name: str, cells: Cells) -> Column | DroppedColumn:
             name, f"single words or codes that differ in nearly every row, like an id ({differs})"
         )
     reason = differs if share > 0.5 else f"{count} different values that repeat"
-    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, reason)
+    known = sorted(cells.distinct.to_pylist()) if count <= _MOST_KNOWN else []
+    if sum(map(len, known)) > _MOST_CHARACTERS:
+        known = []
+    return Column(name, ColumnKind.CATEGORICAL, RawType.STRING, reason, known_values=tuple(known))

@@ -48,6 +48,8 @@ class Column:
         true_values: for booleans held as strings, the spellings of true (compared after stripping).
         false_values: likewise of false. Any other spelling is missing.
         number_format: for numbers held as strings, the name of the format in `autoflow.data.numbers`.
+        known_values: for categories, all that the training rows had (stripped), sorted; empty where they are
+            too many to travel with the model.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Column:
     true_values: tuple[str, ...] = ()
     false_values: tuple[str, ...] = ()
     number_format: str = ""
+    known_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,23 @@ def make_choice_folds(
     return tuple(folds) if len(folds) > 1 else ()
 
 
+def fold_numbers(labels: np.ndarray, keys: np.ndarray | None, *, seed: int) -> np.ndarray:
+    """Returns int64[n], one of up to five parts for each row, every class spread evenly.
+
+    Args:
+        labels: int32[n], classes from 0.
+        keys: integer[n]; rows with equal ones are in one part, unless so many have so few that the parts
+            would be very unequal. None where all differ.
+        seed: shuffles rows within their class.
+    """
+    if keys is not None:
+        for sides in (_sides, _sides_of_few):
+            side = sides(labels, keys, seed, None)
+            if _are_balanced(np.bincount(side), len(labels), None):
+                return side
+    return _sides(labels, np.arange(len(labels)), seed, None)
+
+
 def tied_keys(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Returns int64[n], equal for rows that are linked by equal groups and equal keys in turn."""
     from scipy.sparse import coo_matrix
@@ -293,8 +310,11 @@ def _fold(labels: np.ndarray, validated: np.ndarray, keys: np.ndarray) -> Fold:
 
 
 def _balanced(folds: tuple[Fold, ...], num_rows: int, share: float | None) -> bool:
-    if not folds:
+    return _are_balanced(np.array([len(fold.validation) for fold in folds]), num_rows, share)
+
+
+def _are_balanced(sizes: np.ndarray, num_rows: int, share: float | None) -> bool:
+    if not len(sizes) or (share is None and len(sizes) == 1):
         return False
-    expected = num_rows * (1 / len(folds) if share is None else share)
-    sizes = [len(fold.validation) for fold in folds]
+    expected = num_rows * (1 / len(sizes) if share is None else share)
     return min(sizes) >= 0.5 * expected and max(sizes) <= 1.6 * expected

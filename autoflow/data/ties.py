@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.cells import is_string
-from autoflow.data.kinds import guess_column
-from autoflow.data.numbers import ASCII_WHITESPACE
+from autoflow.data.cells import count_cells, is_string
+from autoflow.data.kinds import guess_column, plain_numbers
+from autoflow.data.numbers import ASCII_WHITESPACE, parse_decimals
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
 from autoflow.data.values import column_values, raw_values
@@ -51,6 +51,8 @@ def moments_of(table: RawTable, header: str) -> np.ndarray:
     if pa.types.is_integer(as_read.type) or pa.types.is_floating(as_read.type):
         moments = pc.cast(as_read, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         moments = np.where(np.isfinite(moments), moments, np.nan)
+    elif is_string(as_read) and plain_numbers(count_cells(as_read).without_missing_numbers()) is not None:
+        moments = parse_decimals(as_read)  # a counter of rows is no feature, and orders them
     else:
         column = guess_column(header, as_read, table.folder)
         if not isinstance(column, Column) or column.kind not in (ColumnKind.DATETIME, ColumnKind.NUMERIC):

@@ -123,7 +123,9 @@ def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np
 def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
     values = node_values(node, data.train.schema, data.train.raw)
     num_classes = len(data.train.schema.classes)
-    extractor, train = node.extractor.fit_transform(values, data.train.labels, num_classes, seed=seed)
+    extractor, train = node.extractor.fit_transform(
+        values, data.train.labels, num_classes, seed=seed, ties=data.train.groups
+    )
     validation = None
     if data.validation is not None:
         validation = extractor.transform(node_values(node, data.validation.schema, data.validation.raw))

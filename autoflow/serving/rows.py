@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autoflow.data.checks import check_readable, picture_remarks
+from autoflow.data.checks import check_known, check_readable, picture_remarks
 from autoflow.data.dataset import features_for
 from autoflow.data.labels import label_strings, labels_of
 from autoflow.data.reading import RawTable, read_table
@@ -66,6 +66,9 @@ def raw_rows(schema: Schema, table: RawTable) -> RawRows:
         if is_number_kind(column.kind):
             read = column_values(column, values[column.name])
             said = check_readable(column, table.columns[column.name], read)
+            warnings.extend(f"{table.name}: {line}." for line in said)
+        if column.known_values:
+            said = check_known(column, column_values(column, values[column.name]))
             warnings.extend(f"{table.name}: {line}." for line in said)
     return RawRows(values, tuple(warnings))
 

@@ -211,25 +211,29 @@ def layer_has_its_widths(component: type[FeatureExtractor]) -> None:
 
 
 def hides_the_labels_of_training_rows(component: type[CrossFittedExtractor]) -> None:
-    """Labels that are pure noise cannot be read off the features of the rows that they belong to."""
-    from sklearn.model_selection import cross_val_score
+    """Labels that are pure noise cannot be read off the features of their rows, or of the groups of these."""
+    from sklearn.model_selection import GroupKFold, cross_val_score
     from sklearn.tree import DecisionTreeClassifier
 
-    labels = np.random.default_rng(_SEED).integers(0, 2, _NOISE_ROWS).astype(np.int32)
+    coins = np.random.default_rng(_SEED).integers(0, 2, _NOISE_ROWS).astype(np.int32)
     for kind in accepted_kinds(component):
-        for rows_each in (1, 3):
-            numbers = (np.arange(_NOISE_ROWS) // rows_each)[:, None]
+        for rows_each, in_group in ((1, 1), (3, 1), (3, 3), (6, 2)):
+            labels = np.repeat(coins, in_group)
+            numbers = (np.arange(len(labels)) // rows_each)[:, None]
+            groups = np.arange(len(labels)) // in_group
             strings = missing_value(kind) == ""
             values = (
                 np.array([[f"value {n}"] for (n,) in numbers.tolist()], object) if strings else 1.0 * numbers
             )
-            _, features = component().fit_transform(values, labels, 2, seed=_SEED)
+            ties = None if in_group == 1 else groups
+            _, features = component().fit_transform(values, labels, 2, seed=_SEED, ties=ties)
             tree = DecisionTreeClassifier(max_leaf_nodes=8, min_samples_leaf=20, random_state=0)
-            accuracy = float(cross_val_score(tree, features, labels).mean())
+            by_group = GroupKFold(n_splits=5)
+            accuracy = float(cross_val_score(tree, features, labels, groups=groups, cv=by_group).mean())
             expect(
                 accuracy < _BEST_GUESS,
                 f"noise that a tree guesses in less than {_BEST_GUESS:.0%} of the rows",
-                f"{accuracy:.0%} with {rows_each} rows of each value",
+                f"{accuracy:.0%} with {rows_each} rows of each value and {in_group} of each group",
             )
 
 

@@ -70,6 +70,17 @@ def test_a_category_of_one_row_tells_that_row_nothing() -> None:
     assert (np.sign(extractor.transform(values)).ravel() == 2 * labels - 1).all()
 
 
+def test_a_category_of_one_group_tells_the_rows_of_that_group_nothing() -> None:
+    groups = np.arange(120) // 3
+    labels = np.array([0, 1] * 20, np.int32)[groups]
+    values = column([f"c{number}" for number in groups])
+    _, apart = TargetStatistics().fit_transform(values, labels, 2, seed=0)
+    assert apart.any()
+    extractor, own = TargetStatistics().fit_transform(values, labels, 2, seed=0, ties=groups)
+    assert not own.any()
+    assert extractor.transform(values).any()
+
+
 def test_there_is_no_fit_without_labels() -> None:
     with pytest.raises(TypeError, match="TargetStatistics learns from labels; call fit_transform"):
         TargetStatistics().fit(column(["a"]), seed=0)
@@ -79,7 +90,7 @@ def test_there_is_no_fit_without_labels() -> None:
 class Leaking(TargetStatistics):
     """Target statistics that describe training rows as all others."""
 
-    def fit_transform(self, values, labels, num_classes, *, seed):
+    def fit_transform(self, values, labels, num_classes, *, seed, ties=None):
         extractor, _ = super().fit_transform(values, labels, num_classes, seed=seed)
         return extractor, extractor.transform(values)
 
@@ -90,6 +101,19 @@ def test_the_contract_check_sees_a_leak() -> None:
         hides_the_labels_of_training_rows(Leaking)
 
 
+@dataclass(frozen=True)
+class Parting(TargetStatistics):
+    """Target statistics that take no notice of groups."""
+
+    def fit_transform(self, values, labels, num_classes, *, seed, ties=None):
+        return super().fit_transform(values, labels, num_classes, seed=seed)
+
+
+def test_the_contract_check_sees_a_leak_inside_groups() -> None:
+    with pytest.raises(ContractFailure, match="of each group"):
+        hides_the_labels_of_training_rows(Parting)
+
+
 seen: list[np.ndarray] = []
 
 
@@ -97,9 +121,9 @@ seen: list[np.ndarray] = []
 class Watching(TargetStatistics):
     """Remembers the labels that it was given."""
 
-    def fit_transform(self, values, labels, num_classes, *, seed):
+    def fit_transform(self, values, labels, num_classes, *, seed, ties=None):
         seen.append(labels.copy())
-        return super().fit_transform(values, labels, num_classes, seed=seed)
+        return super().fit_transform(values, labels, num_classes, seed=seed, ties=ties)
 
 
 def test_labels_of_training_rows_only_arrive_and_prepared_training_rows_are_the_cross_fitted_ones(tmp_path):
@@ -114,3 +138,18 @@ def test_labels_of_training_rows_only_arrive_and_prepared_training_rows_are_the_
     as_served = prepared.extractor.transform(data.train.matrix(("x",)))
     assert not np.array_equal(prepared.train, as_served)
     assert np.array_equal(prepared.validation, prepared.extractor.transform(data.validation.matrix(("x",))))
+
+
+def test_the_groups_of_training_rows_arrive(tmp_path):
+    frame = pd.DataFrame(
+        {"x": [f"n{n % 25}" for n in range(60)], "g": np.arange(60) // 3, "label": np.arange(60) // 3 % 2}
+    )
+    dataset = load_dataset(frame, group="g")[0]
+    data = FoldData("fold/0", dataset.rows(np.arange(40)), dataset.rows(np.arange(40, 60)))
+    node = Node("categorical", ("x",), TargetStatistics())
+    prepared = PreparedCache(tmp_path / "cache").prepare(node, data, 0)
+    values, labels, groups = data.train.matrix(("x",)), data.train.labels, np.arange(40) // 3
+    tied = TargetStatistics().fit_transform(values, labels, 2, seed=0, ties=groups)[1]
+    apart = TargetStatistics().fit_transform(values, labels, 2, seed=0)[1]
+    assert np.array_equal(prepared.train, tied)
+    assert not np.array_equal(prepared.train, apart)

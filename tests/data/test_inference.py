@@ -260,6 +260,14 @@ def test_categories_with_many_repeating_values():
     assert kind(repeated("東京都", "大阪府", "京都府")) is ColumnKind.CATEGORICAL
 
 
+def test_few_categories_are_remembered_and_many_or_long_ones_are_not():
+    assert guess(repeated(" b", "a", "", "NA")).known_values == ("NA", "a", "b")
+    assert guess([f"N{i % 200:03d}" for i in range(1000)]).known_values[:2] == ("N000", "N001")
+    assert guess([f"N{i % 201:03d}" for i in range(1000)]).known_values == ()
+    assert guess([f"{i % 3}{'x' * 1000}" for i in range(NUM_ROWS)]).known_values == ()
+    assert guess(DECIMALS).known_values == ()
+
+
 @pytest.mark.parametrize(
     ("cells", "unit"),
     [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoflow.data.split import Fold, describe_folds, held_out_share, make_folds
+from autoflow.data.split import Fold, describe_folds, fold_numbers, held_out_share, make_folds
 
 
 def table(num_rows: int, weights: list[float], seed: int = 0) -> np.ndarray:
@@ -86,6 +86,18 @@ def test_too_few_different_rows_for_a_balanced_split():
     check(folds, labels)
     assert min(len(fold.validation) for fold in folds) >= 60
     assert "both sides" in describe_folds(folds, feature_keys=keys)
+
+
+@pytest.mark.parametrize("num_groups", [2, 40, 500])
+def test_fold_numbers_keep_groups_together_and_classes_even(num_groups):
+    labels = table(1000, [0.6, 0.4])
+    groups = np.random.default_rng(2).integers(0, num_groups, 1000)
+    numbers = fold_numbers(labels, groups, seed=0)
+    assert all(len(np.unique(numbers[groups == group])) == 1 for group in np.unique(groups))
+    assert len(np.unique(numbers)) == min(5, num_groups)
+    assert np.ptp(np.bincount(numbers)) < 400
+    for keys in (None, np.zeros(1000, np.int64)):  # one group leaves nothing to part
+        assert np.ptp(np.bincount(fold_numbers(labels, keys, seed=0))) <= 1
 
 
 def test_seeds():

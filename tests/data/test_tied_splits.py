@@ -177,6 +177,15 @@ def test_rows_without_a_moment_are_counted_and_too_few_with_one_are_refused():
         plan_rows(load_dataset(frame, time_column="t")[0], seed=0, seconds=60)
 
 
+@pytest.mark.parametrize("spelled", ["{}", "{:04d}", "{}.5", "{} "])
+def test_numbers_of_a_text_file_order_the_rows_as_numbers(tmp_path, spelled):
+    order = np.random.default_rng(0).permutation(200)
+    path = tmp_path / "t.csv"
+    _table().assign(step=[spelled.format(number) for number in order]).to_csv(path, index=False)
+    dataset = load_dataset(path, time_column="step", label="label")[0]
+    np.testing.assert_array_equal(np.argsort(dataset.moments), np.argsort(order))
+
+
 def test_one_group_and_one_moment_are_refused():
     same = _table().assign(customer="c1", day="2024-01-01")
     for options in ({"group": "customer"}, {"time_column": "day"}):

@@ -11,12 +11,12 @@ from autoflow.components.base import CrossFittedExtractor, FittedExtractor, Look
 from autoflow.components.feature_extraction._categories import CategorySlots, count_categories
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
+from autoflow.data.split import fold_numbers
 
 if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
-_FOLDS = 5
 _STRENGTHS = 1.0, 1000.0
 """Rows that the prior counts at least and at most: few categories tell little about how they differ."""
 
@@ -30,7 +30,8 @@ class TargetStatistics(CrossFittedExtractor):
     rows each is given at once. A category with few rows is drawn to the shares of all rows (Micci-Barreca
     2001), the more the less the categories of its column differ: the number of rows that the prior counts is
     that of a beta-binomial model, estimated from the variance within and between categories (Ridout et al.
-    1999). Training rows are described by the rows of the other folds. Unseen categories are 0.
+    1999). Training rows are described by the rows of the other folds; a group of rows is in one fold. Unseen
+    categories are 0.
 
     Args:
         smoothing: factor on the number of rows that the prior counts, 0.1 to 10.
@@ -52,7 +53,13 @@ class TargetStatistics(CrossFittedExtractor):
         )
 
     def fit_transform(
-        self, values: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int
+        self,
+        values: np.ndarray,
+        labels: np.ndarray,
+        num_classes: int,
+        *,
+        seed: int,
+        ties: np.ndarray | None = None,
     ) -> tuple[FittedExtractor, np.ndarray]:
         """Counts the classes of every category, once with all rows and once without each fold."""
         # scikit-learn's TargetEncoder gives every class, takes the prior from the fold (which then tells the
@@ -61,7 +68,7 @@ class TargetStatistics(CrossFittedExtractor):
         codes = slots.find(values) - slots.offsets[:-1]
         classes = _told_classes(np.bincount(labels, minlength=num_classes), self.max_classes)
         hits = (labels[:, None] == classes).astype(np.float64)
-        folds = _folds(labels, seed)
+        folds = fold_numbers(labels, ties, seed=seed)
         statistics, features = [], []
         for column, size in enumerate(slots.sizes.tolist()):
             table, own = self._column(codes[:, column], size, hits, folds)
@@ -77,7 +84,7 @@ class TargetStatistics(CrossFittedExtractor):
         counts, rows = _counted(codes, hits, size), np.bincount(codes, minlength=size)
         strength = self.smoothing * _prior_rows(counts, rows)
         own = np.empty(hits.shape, np.float32)
-        for fold in range(_FOLDS):
+        for fold in range(int(folds.max()) + 1):
             part = folds == fold
             there = codes[part]
             others = counts - _counted(there, hits[part], size), rows - np.bincount(there, minlength=size)
@@ -89,14 +96,6 @@ def _told_classes(class_counts: np.ndarray, most: int) -> np.ndarray:
     """Returns the classes whose shares are given, the most frequent first; of two one says it all."""
     classes = np.argsort(-class_counts, kind="stable")[: np.count_nonzero(class_counts)]
     return classes[1:] if len(classes) == 2 else classes[:most]
-
-
-def _folds(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the fold of each row, every class spread evenly."""
-    shuffle = np.random.default_rng(seed).permutation(len(labels))
-    folds = np.empty(len(labels), np.int64)
-    folds[shuffle[np.argsort(labels[shuffle], kind="stable")]] = np.arange(len(labels)) % _FOLDS
-    return folds
 
 
 def _counted(codes: np.ndarray, hits: np.ndarray, size: int) -> np.ndarray:
