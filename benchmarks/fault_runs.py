@@ -64,7 +64,7 @@ class Run:
                 env=os.environ
                 | {"AUTOFLOW_FAULT": self.fault, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
                 | self.environment,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+                preexec_fn=_listen,
             )
         return self.process
 
@@ -164,6 +164,12 @@ class Run:
         folder = self.folder / "model"
         versions = [folder / str(version) for version in versions_in(folder)]
         return [wrong for path in versions if (wrong := damage(path, read_manifest(path)))]
+
+
+def _listen() -> None:
+    """Takes back what a shell or `nohup` told this script to ignore, and so what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Repeats faults and counts what was lost.
 
-    python benchmarks/faults.py [--kills 100] [--workers 100] [--signals 20] [--starts 20] [--pairs 50]
-        [--stops 1] [--trials raise exit segfault hang print fork allocate nan infinity]
+    python benchmarks/faults.py [--kills 100] [--workers 100] [--signals 20] [--signal-names SIGHUP]
+        [--starts 20] [--pairs 50] [--stops 1]
+        [--trials raise exit segfault hang print fork allocate nan infinity]
         [--losses 20] [--shrinks 1] [--asks 1] [--clocks 1] [--disks 10] [--sizes 10] [--vanishings 10]
         [--fits 200] [--budget 40] [--data TABLE] [--results FILE.jsonl] [--seed 0]
 
@@ -249,6 +250,7 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--trials", nargs="*", default=[])
+    parser.add_argument("--signal-names", nargs="+", default=[number.name for number in SIGNALS])
     parser.add_argument("--stop-seconds", type=float, default=60)
     parser.add_argument("--loss-seconds", type=float, default=20)
     parser.add_argument("--budget", type=float, default=40)
@@ -263,7 +265,10 @@ def main() -> None:
         (given.kills, lambda: faults.kills(given.kills)),
         (given.workers, lambda: faults.workers(given.workers)),
         *((1, lambda fault=fault: faults.trial(fault)) for fault in given.trials),
-        *((given.signals, lambda number=number: faults.signals(number, given.signals)) for number in SIGNALS),
+        *(
+            (given.signals, lambda number=number: faults.signals(number, given.signals))
+            for number in map(signal.Signals.__getitem__, given.signal_names)
+        ),
         (given.starts, lambda: faults.starts(given.starts)),
         (given.pairs, lambda: faults.pairs(given.pairs)),
         (given.stops, lambda: faults.stops(given.stops, given.stop_seconds)),
