@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def build(architecture: str, weights: str, fingerprint: str, size: int) -> tuple
         raise UsageError(f"{weights}: the file of weights is gone or another one than the search began with.")
     model = constructor(include_top=False, weights=None, input_shape=shape, pooling="avg")
     try:
-        model.load_weights(weights)
+        with warnings.catch_warnings(action="ignore"):  # Keras warns of each layer that has no weights
+            model.load_weights(weights)
     except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
         raise UsageError(
             f"{weights}: these are no weights of {architecture} without its top "
