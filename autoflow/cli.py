@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from autoflow.errors import AutoFlowError, RunInterrupted, shortened
 from autoflow.report.plain import plain
-from autoflow.report.terminal import show_model, show_next, show_scores, show_table, show_warnings
+from autoflow.report.terminal import show_model, show_next, show_scores, show_table, show_warnings, terminal
 
 _WRONG_COMMAND_LINE: Any = typer.BadParameter.__bases__
 """What the parser raises: typer's own class or that of click, by its version."""
@@ -115,7 +114,7 @@ def _reporting(command: Callable[..., int]) -> Callable[..., None]:
 def _complain(message: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    Console(stderr=True).print(f"[red]error:[/red] {plain(message)}", soft_wrap=True, highlight=False)
+    terminal(stderr=True).print(f"[red]error:[/red] {plain(message)}", soft_wrap=True)
 
 
 @app.command()
@@ -200,12 +199,12 @@ def fit(
         text_embeddings=tuple(text_embeddings or []),
     )
     budget = Budget.since_process_start(settings.seconds)
-    console = Console(highlight=False)
-    view = LiveView(console, Console(stderr=True, highlight=False), budget=budget, metric=metric, quiet=quiet)
+    console = terminal()
+    view = LiveView(console, terminal(stderr=True), budget=budget, metric=metric, quiet=quiet)
     with view:
         report = execute(data, settings, view, budget)
     if quiet:
-        console.print(str(report.model.folder), soft_wrap=True)
+        typer.echo(str(report.model.folder))
     else:
         show_model(console, report)
     if test is not None:
@@ -241,7 +240,7 @@ def predict(
     show_warnings(predictor)
     write_table(table, output)
     if output is not None:
-        Console(highlight=False).print(f"{len(table)} rows written to {plain(str(output))}", soft_wrap=True)
+        terminal().print(f"{len(table)} rows written to {plain(str(output))}", soft_wrap=True)
     return 0
 
 
@@ -266,7 +265,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(scores, ensure_ascii=False))
     else:
-        show_scores(Console(highlight=False), scores, f"on {data}")
+        show_scores(terminal(), scores, f"on {data}")
     return 0
 
 
@@ -282,6 +281,7 @@ def check(
     debug: Debug = False,
 ) -> int:
     """Show what AutoFlow sees in a table and whether it would accept it."""
+    from autoflow.budget import format_duration
     from autoflow.data.dataset import load_dataset
     from autoflow.data.plan import plan_rows
     from autoflow.settings import RunSettings
@@ -295,7 +295,7 @@ def check(
         time_column=time_column,
     )
     schema = dataset.schema
-    console = Console(highlight=False)
+    console = terminal()
     console.print(f"{dataset.num_rows} rows in {plain(dataset.name)}", soft_wrap=True)
     for note in notes:
         console.print(plain(note), soft_wrap=True)
@@ -306,7 +306,8 @@ def check(
     more = " ..." if len(schema.classes) > 12 else ""
     console.print(plain(f"{len(schema.classes)} classes: {classes}{more}"), soft_wrap=True)
     plan = plan_rows(dataset, seed=0, seconds=RunSettings.seconds)
-    console.print(f"models would be scored by {plain(plan.description)}", soft_wrap=True)
+    time = f"in {format_duration(RunSettings.seconds)}"
+    console.print(f"{time}, models would be scored by {plain(plan.description)}", soft_wrap=True)
     for warning in warnings:
         console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
     console.print("AutoFlow accepts this table.")
@@ -328,7 +329,7 @@ def components(
     from autoflow.components.discovery import ComponentFile
     from autoflow.report.catalogue import catalogue
 
-    console = Console(highlight=False)
+    console = terminal()
     for entry in catalogue(role, tuple(ComponentFile.read(path) for path in files or [])):
         reads = f" of {entry.reads}" if entry.reads else ""
         console.print(f"\n[bold]{plain(entry.name)}[/bold]  {entry.role}{reads}")

@@ -23,6 +23,7 @@ SMALLEST_PROBABILITY = 1e-15
 _TOP_K = 5
 _SURE = 3.0
 _TOP_K_FROM_CLASSES = 10
+_CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Scores:
         f1_positive: the same of the second class alone, for two classes; otherwise None.
         top_5_accuracy: share of rows whose true class is among the five most probable; None below ten
             classes.
+        calibration_error: how far confidence is from the truth, 0 to 1, see `calibration_error`; of few rows
+            it is above 0 by chance alone.
         classes: class names, in the order of the confusion matrix.
         confusion: `confusion[i][j]` rows of class `i` were predicted as class `j`.
     """
@@ -54,6 +57,7 @@ class Scores:
     f1: float
     f1_positive: float | None
     top_5_accuracy: float | None
+    calibration_error: float
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
 
@@ -139,9 +143,30 @@ def evaluate_probabilities(labels: np.ndarray, probabilities: np.ndarray, classe
         f1=score("f1", labels, probabilities),
         f1_positive=float(np.nan_to_num(f1_by_class[1])) if num_classes == 2 else None,
         top_5_accuracy=_top_k_accuracy(labels, probabilities) if num_classes >= _TOP_K_FROM_CLASSES else None,
+        calibration_error=calibration_error(labels, probabilities),
         classes=tuple(classes),
         confusion=tuple(tuple(int(count) for count in row) for row in _confusion(labels, probabilities)),
     )
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the expected calibration error of the most probable classes.
+
+    Rows are put into 15 bins by the probability of their most probable class; it is the mean over the rows of
+    the distance between the mean of these probabilities in a bin and the share of its rows that are right
+    (Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017).
+
+    Args:
+        labels: class codes `int[n]`, n at least 1; -1 for a label that is no class.
+        probabilities: `float[n, C]`, rows sum to 1.
+
+    >>> round(calibration_error(np.array([0, 0, 1, 1]), np.full((4, 2), [0.75, 0.25])), 6)
+    0.25
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = np.clip((confidence * _CALIBRATION_BINS).astype(np.int64), 0, _CALIBRATION_BINS - 1)
+    excess = np.bincount(bins, confidence - _hits(labels, probabilities), minlength=_CALIBRATION_BINS)
+    return float(np.abs(excess).sum() / len(labels))
 
 
 def clearly_better(labels: np.ndarray, probabilities: np.ndarray, others: np.ndarray) -> bool:

@@ -4,9 +4,11 @@
 
 RUNS are folders of `accuracy.py --keep`: one run folder a set. What counts are the trials of the recipes of
 `portfolio.json` in them, with the seconds that they took and their held-out probabilities; test files are not
-read. For every shape of data the order is greedy: next comes the recipe that lowers the held-out log-loss of
-the mean of those before it most, for each second that it takes, over all sets of that shape. `--write` puts
-the orders into `autoflow/search/portfolio_order.json`; those of shapes without a run stay.
+read. A search is played through with these: two workers, the recipes in some order, and at every moment the
+mean of what has finished. Each shape of data gets the order by hand, changed where that would have lowered
+the held-out log-loss over the sets of that shape. What a set would have gained from an order that was
+learned without it is printed first. `--write` puts the orders into `autoflow/search/portfolio_order.json`;
+those of shapes without a run stay.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from runs import Table, machine, tables
+from runs import Table, machine, markdown, tables
 
+from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import load_dataset
 from autoflow.data.plan import plan_rows
@@ -33,6 +36,11 @@ from autoflow.search.sampler import Sampler
 _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 _LEAST_SECONDS = 0.2
 """Below this the cost of a trial is what the search around it takes."""
+_IMPORT_SECONDS = 5.0
+_MOMENTS = np.geomspace(3.0, 200.0, 24)
+"""Seconds after the first trial began."""
+_MOST_HELD_OUT = 1_000
+_WORTH_MOVING = 5e-4
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Measured:
     """What a recipe did on a set: seconds, and held-out probabilities of the true classes, if it finished."""
 
     recipe: str
+    is_network: bool
     seconds: float
     right: np.ndarray | None
 
@@ -50,6 +59,7 @@ class SetMeasured:
 
     name: str
     num_rows: int
+    num_classes: int
     shape: str
     measured: list[Measured]
 
@@ -72,18 +82,22 @@ def measured(table: Table, folder: Path) -> SetMeasured:
         trials = database.execute("SELECT number, spec, outcome, seconds, share FROM trials").fetchall()
     folds = plan_rows(dataset, seed=0, seconds=seconds).folds
     labels = dataset.labels[np.concatenate([fold.validation for fold in folds])]
+    generator = np.random.default_rng(0)
+    chosen = generator.permutation(len(labels))[:_MOST_HELD_OUT]
     found: dict[str, tuple[float, Measured]] = {}
     for number, spec, outcome, took, share in trials:
-        name = recipes.get(PipelineSpec.from_json(json.loads(spec)).fingerprint)
+        pipeline = PipelineSpec.from_json(json.loads(spec))
+        name = recipes.get(pipeline.fingerprint)
         if name is None or found.get(name, (0.0,))[0] > share:
             continue
         right = None
         if outcome == "FINISHED":
             probabilities = np.load(folder / f"trials/{number:05d}.npy")
-            right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-        found[name] = share, Measured(name, max(took / share, _LEAST_SECONDS), right)
+            right = probabilities[np.arange(len(labels)), labels][chosen].astype(np.float64)
+        is_network = isinstance(pipeline.classifier, NeuralClassifier)
+        found[name] = share, Measured(name, is_network, max(took / share, _LEAST_SECONDS), right)
     done = [each for _, each in found.values()]
-    return SetMeasured(table.name, dataset.num_rows, shape_of(profile), done)
+    return SetMeasured(table.name, dataset.num_rows, len(profile.class_counts), shape_of(profile), done)
 
 
 def _setting(database: sqlite3.Connection, key: str) -> str:
@@ -98,35 +112,80 @@ def _runs(folder: Path, runs: list[Path]) -> Iterator[SetMeasured]:
 
 
 def order(sets: list[SetMeasured]) -> list[str]:
-    """Returns the recipes of the sets of one shape, the best gain for a second first."""
-    known = {measured.recipe: None for each in sets for measured in each.measured}
-    means = [np.full(_num_held_out(each), SMALLEST_PROBABILITY) for each in sets]
-    ordered: list[str] = []
-    while len(ordered) < len(known):
-        gains = {recipe: _gain(recipe, sets, means) for recipe in known if recipe not in ordered}
-        best = max(gains, key=lambda recipe: gains[recipe][0])
-        means = gains[best][1]
-        ordered.append(best)
+    """Returns the recipes of the sets of one shape, in an order that lowers the mean `regret`.
+
+    It begins with the order by hand, and moves one recipe after the other to where it serves most, as long
+    as that gains anything worth the name: what was not measured to matter stays where it was.
+    """
+    known = {measured.recipe for each in sets for measured in each.measured}
+    ordered = [recipe for recipe in by_hand() if recipe in known]
+    lowest = _mean_regret(ordered, sets)
+    moved = True
+    while moved:
+        moved = False
+        for recipe in list(ordered):
+            others = [each for each in ordered if each != recipe]
+            moves = [[*others[:place], recipe, *others[place:]] for place in range(len(ordered))]
+            regrets = [_mean_regret(move, sets) for move in moves]
+            if min(regrets) < lowest - _WORTH_MOVING:
+                lowest, ordered, moved = min(regrets), moves[int(np.argmin(regrets))], True
     return ordered
 
 
-def _gain(recipe: str, sets: list[SetMeasured], means: list[np.ndarray]) -> tuple[float, list[np.ndarray]]:
-    """Returns the mean relative gain for a second, and the means with the recipe in them."""
-    gained, took, after = [], [], []
-    for each, mean in zip(sets, means, strict=True):
-        measured = next((one for one in each.measured if one.recipe == recipe), None)
-        after.append(mean)
-        if measured is None:
-            continue
-        took.append(measured.seconds)
-        gained.append(0.0)
+def by_hand() -> list[str]:
+    """Returns the recipes in the order of `portfolio.json`."""
+    portfolio = json.loads(ORDER_FILE.with_name("portfolio.json").read_text(encoding="utf-8"))
+    return list(portfolio["recipes"])
+
+
+def _mean_regret(ordered: list[str], sets: list[SetMeasured]) -> float:
+    return float(np.mean([regret(ordered, each) for each in sets]))
+
+
+def regret(ordered: list[str], each: SetMeasured) -> float:
+    """Returns how far the best mean of what has finished is above that of all recipes, as log of the ratio.
+
+    That is the mean over moments of a search which are as far apart as their logarithms, from `_MOMENTS`: an
+    order is good if it would be at whatever time the search ended.
+
+    Args:
+        ordered: names of recipes; those that the set does not have are passed over.
+        each: the set.
+    """
+    losses, mean = [], np.full(_num_held_out(each), SMALLEST_PROBABILITY)
+    loss = _losses(np.full((1, 1), 1 / each.num_classes))[0]
+    ends = schedule(ordered, each)
+    for measured, _ in ends:
         if measured.right is not None:
             mixed = _SHARES[:, None] * measured.right + (1 - _SHARES[:, None]) * mean
-            losses, before = _losses(mixed), _losses(mean[None])[0]
-            if losses.min() < before:
-                gained[-1] = 1 - losses.min() / before
-                after[-1] = mixed[losses.argmin()]
-    return float(np.mean(gained) / np.mean(took)), after
+            mixed_losses = _losses(mixed)
+            if mixed_losses.min() < loss:
+                loss, mean = mixed_losses.min(), mixed[mixed_losses.argmin()]
+        losses.append(loss)
+    finished = np.searchsorted([at for _, at in ends], _MOMENTS, side="right")
+    at_moments = np.array([_losses(np.full((1, 1), 1 / each.num_classes))[0], *losses])[finished]
+    return float(np.log(at_moments / losses[-1]).mean())
+
+
+def schedule(ordered: list[str], each: SetMeasured) -> list[tuple[Measured, float]]:
+    """Returns the recipes with the seconds after which each ends, on two workers as the search uses them.
+
+    The worker that has imported TensorFlow prefers networks, the other one what is none; see
+    `autoflow.search.proposals`.
+    """
+    waiting = [one for name in ordered for one in each.measured if one.recipe == name]
+    free, knows = [0.0, 0.0], [False, False]
+    ends = []
+    while waiting:
+        worker = int(np.argmin(free))
+        mine = [one for one in waiting if one.is_network == knows[worker] or knows[0] == knows[1]]
+        chosen = (mine or waiting)[0]
+        waiting.remove(chosen)
+        if chosen.is_network and not knows[worker]:
+            free[worker], knows[worker] = free[worker] + _IMPORT_SECONDS, True
+        free[worker] += chosen.seconds
+        ends.append((chosen, free[worker]))
+    return sorted(ends, key=lambda end: end[1])
 
 
 def _losses(right: np.ndarray) -> np.ndarray:
@@ -135,6 +194,16 @@ def _losses(right: np.ndarray) -> np.ndarray:
 
 def _num_held_out(each: SetMeasured) -> int:
     return next(len(measured.right) for measured in each.measured if measured.right is not None)
+
+
+def left_out(sets: list[SetMeasured]) -> Iterator[list[str]]:
+    """Yields a row a set: its regret in the order by hand, and in one learned from others of its shape."""
+    for each in sets:
+        others = [other for other in sets if other.name != each.name]
+        learned = order(others) if others else by_hand()
+        rest = [recipe for recipe in by_hand() if recipe not in learned]
+        by = [regret(by_hand(), each), regret(learned + rest, each)]
+        yield [each.name, each.shape, *(f"{value:.4f}" for value in by)]
 
 
 def as_lines(each: SetMeasured) -> list[str]:
@@ -171,7 +240,9 @@ def main() -> None:
         if arguments.results:
             with arguments.results.open("a", encoding="utf-8") as file:
                 file.write("".join(line + "\n" for line in as_lines(each)))
+    rows = [row for sets in shapes.values() for row in left_out(sets)]
     print(f"\n{machine()}\n")
+    print(markdown(["set", "shape", "regret by hand", "learned from others"], rows) + "\n")
     orders = {shape: order(sets) for shape, sets in sorted(shapes.items())}
     print(json.dumps(orders, indent=2))
     if arguments.write:

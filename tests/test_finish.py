@@ -72,7 +72,7 @@ def test_the_report_names_the_columns_that_contributed(model, shares):
     report = RunReport(model.folder.parents[1], shown, dataset.schema, (), "log_loss", (), 1.0)
     console = Console(width=100, record=True, file=io.StringIO())
     show_model(console, report)
-    assert ("the gates let through [title] 75%, price 25%" in console.export_text()) == bool(shares)
+    assert ("listens to each column: [title] 75%, price 25%" in console.export_text()) == bool(shares)
 
 
 def test_a_merge_that_fails_to_tell_costs_a_warning_and_no_model():

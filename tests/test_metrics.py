@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from autoflow.errors import UsageError
 from autoflow.metrics import (
+    calibration_error,
     check_metric,
     clearly_better,
     evaluate_probabilities,
@@ -101,6 +102,16 @@ def test_an_unknown_label_is_wrong_in_every_figure() -> None:
     assert scores.balanced_accuracy == pytest.approx(2 / 3)
     assert scores.log_loss > 10
     assert np.sum(scores.confusion) == 2
+
+
+def test_calibration_error_is_how_far_confidence_is_from_the_truth() -> None:
+    generator = np.random.default_rng(0)
+    own = generator.uniform(0.5, 1.0, 200_000)
+    sure = np.stack([own, 1 - own], axis=1)
+    labels = (generator.random(len(own)) > own).astype(np.int64)
+    assert calibration_error(labels, sure) < 0.005
+    assert calibration_error(np.zeros_like(labels), sure) == pytest.approx(1 - own.mean(), abs=1e-9)
+    assert calibration_error(np.array([0, -1]), np.array([[1.0, 0.0], [0.0, 1.0]])) == 0.5
 
 
 def test_absent_classes() -> None:

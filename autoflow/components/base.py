@@ -8,6 +8,7 @@ that declaring and drawing stay cheap and trees never wait for TensorFlow.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
@@ -140,7 +141,8 @@ class CrossFittedExtractor(FeatureExtractor):
         seed: int,
         ties: np.ndarray | None = None,
     ) -> tuple[FittedExtractor, np.ndarray]:
-        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features.
+        """As `FeatureExtractor.fit_transform`; no label of a training row may show in its own features,
+        beyond the shares of the classes among all rows.
 
         Nor may that of a row that is tied to it: held-out rows are described without those, too. (Copies of
         a row are not tied: in a table of few categories equal rows are no copies, and tell most.)
@@ -305,7 +307,9 @@ class FitContext:
             progress: share of the planned iterations done, 0 to 1.
             validation_loss: present log-loss on validation rows.
         """
-        if progress >= 1 / 3 and not validation_loss <= self.hopeless_loss:
+        if math.isnan(validation_loss):
+            raise HopelessTrial(f"it predicts what is not a number after {progress:.0%} of the iterations")
+        if progress >= 1 / 3 and validation_loss > self.hopeless_loss:
             raise HopelessTrial(
                 f"validation log-loss {validation_loss:.4g} after {progress:.0%} of the iterations, "
                 f"hopeless beyond {self.hopeless_loss:.4g}"

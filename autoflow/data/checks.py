@@ -347,20 +347,24 @@ def _leak_warnings(values: Mapping[str, np.ndarray], labels: np.ndarray) -> list
 def _errors_of(column: np.ndarray, labels: np.ndarray) -> float:
     """Returns how many rows the best class of each value, or of each of 20 to 200 ranges, gets wrong.
 
-    Infinity where the values are too many for the answer to mean anything.
+    Infinity where the values are too many for the answer to mean anything. As many as there are classes are
+    never too many: the label itself must be found.
     """
+    num_classes = int(labels.max()) + 1
+    most_values = max(len(labels) / 10, num_classes + 1)
     if column.dtype == np.float64:
         known = column[~np.isnan(column)]
+        distinct = np.unique(known)
         # the range in which one class ends and another begins holds rows of both: keep it narrow
         num_ranges = int(np.clip(len(labels) // _RANGE_ROWS, 20, 200))
         shares = np.linspace(0, 1, num_ranges + 1)[1:-1]
-        edges = np.unique(np.quantile(known, shares)) if len(known) else known
+        edges = np.unique(np.quantile(known, shares)) if len(distinct) > num_classes else distinct
         codes = np.where(np.isnan(column), len(edges) + 1, np.searchsorted(edges, column))
     else:
         positions: dict[str, int] = {}
         codes = np.array([positions.setdefault(text, len(positions)) for text in column])
-    num_values, num_classes = int(codes.max()) + 1, int(labels.max()) + 1
-    if num_values > len(labels) / 10:
+    num_values = int(codes.max()) + 1
+    if num_values > most_values:
         return float("inf")
     table = np.bincount(codes * num_classes + labels, minlength=num_values * num_classes)
     return float(len(labels) - table.reshape(num_values, num_classes).max(axis=1).sum())

@@ -117,13 +117,18 @@ class Dataset:
         return DataProfile(self.num_rows, tuple(int(count) for count in counts), columns)
 
     def feature_keys(self) -> np.ndarray:
-        """Returns uint64[n]: equal for rows that are equal in all features, different for others."""
+        """Returns uint64[n]: equal for rows that are equal in all features, different for others.
+
+        Spaces around a category make no difference, as no model sees them.
+        """
         return self._feature_keys
 
     @cached_property
     def _feature_keys(self) -> np.ndarray:
         keys = np.zeros(self.num_rows, np.uint64)
-        for values in self._contents().values():
+        categorical = {column.name for column in self.schema.columns if column.kind is ColumnKind.CATEGORICAL}
+        for name, values in self._contents().items():
+            values = self.values(name) if name in categorical else values
             # equal numbers have equal bits once -0.0 is 0.0; every NaN here is the same one
             part = (
                 (values + 0.0).view(np.uint64) if values.dtype == np.float64 else distinct_strings(values)[1]

@@ -17,7 +17,6 @@ from autoflow.data.split import (
     make_folds,
     make_forward_folds,
     make_group_folds,
-    tied_keys,
 )
 from autoflow.errors import DataError
 
@@ -34,7 +33,7 @@ _WITH_PICTURES_BELOW = 1000
 _SET_ASIDE_FROM = 10_000
 _SET_ASIDE_SHARE, _MOST_SET_ASIDE = 0.05, 4000
 _LARGEST_FACTOR = 2.0
-"""Groups and moments are not parted; where that takes more than twice the share, nothing is set aside."""
+"""Groups and moments are not parted; beyond twice or below half the share, nothing is set aside."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ def _outer_fold(rows: _Rows, seed: int) -> Fold | None:
         return None
     share = min(_SET_ASIDE_SHARE, _MOST_SET_ASIDE / num_rows)
     outer = rows.folds(share, seed)[0]
-    return outer if len(outer.validation) <= _LARGEST_FACTOR * share * num_rows else None
+    factor = len(outer.validation) / (share * num_rows)
+    return outer if 1 / _LARGEST_FACTOR <= factor <= _LARGEST_FACTOR else None
 
 
 def _plan(rows: _Rows, outer: Fold | None, below: int, seed: int) -> RowPlan:
@@ -118,8 +118,9 @@ class _Rows:
     def folds(self, share: float | None, seed: int) -> tuple[Fold, ...]:
         """Returns one fold that holds out a share, or for None those of a cross-validation."""
         if self.moments is not None:
-            apart = self.keys if self.groups is None else tied_keys(self.groups, self.keys)
-            return make_forward_folds(self.labels, self.moments, keys=apart, share=share)
+            return make_forward_folds(
+                self.labels, self.moments, feature_keys=self.keys, groups=self.groups, share=share
+            )
         if self.groups is not None:
             return make_group_folds(self.labels, self.groups, feature_keys=self.keys, seed=seed, share=share)
         return make_folds(self.labels, feature_keys=self.keys, seed=seed, share=share)

@@ -7,6 +7,8 @@ key a row.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +16,12 @@ import numpy as np
 from autoflow.errors import DataError
 
 MAX_FOLDS = 5
-_FORWARD_PARTS = 5
+_FORWARD_PARTS = MAX_FOLDS
 """Parts of a small table in time: each but the first is validated by a model of those before."""
-_FEWEST_LATER_ROWS = 20
+_FEWEST_HELD_OUT = 20
+"""Rows: what fewer say of a model is luck. Of tables below a hundred rows a fifth is asked for."""
+_LEAST_LEFT = 0.5
+"""Of the earlier rows, which leaving out copies of later ones must leave, else the copies stay."""
 SMALL_SHARE_FROM = 50_000
 MAX_VALIDATION_ROWS = 20_000
 
@@ -58,12 +63,8 @@ def make_folds(
     Returns:
         2 to 5 folds whose validation parts are disjoint and cover nearly all rows, or one fold.
     """
-    for keys in (feature_keys, np.arange(len(labels))):
-        side = _sides(labels, keys, seed, share)
-        folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
-        if _balanced(folds, len(labels), share):
-            return folds
-    return tuple(fold for fold in folds if len(fold.validation))
+    folds, _ = _parted(labels, (feature_keys, np.arange(len(labels))), seed, share)
+    return folds
 
 
 def make_group_folds(
@@ -86,19 +87,22 @@ def make_group_folds(
         share: as for `make_folds`.
 
     Raises:
-        DataError: some class has all its rows in one group together with all others.
+        DataError: some class has all its rows in one group together with all others, or hardly any row is
+            in another group than the largest.
     """
-    for keys in (tied_keys(groups, feature_keys), groups):
-        for sides in (_sides, _sides_of_few):
-            side = sides(labels, keys, seed, share)
-            folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
-            if _balanced(folds, len(labels), share):
-                return folds
-    folds = tuple(fold for fold in folds if len(fold.validation))
+    folds, balanced = _parted(labels, (tied_keys(groups, feature_keys), groups), seed, share)
+    if balanced:
+        return folds
     if not folds:
         raise DataError(
             "the groups are too few or too unequal: with any of them held out, some class has no row left to "
             "learn from. Leave --group out, or give more groups."
+        )
+    num_held_out = sum(len(fold.validation) for fold in folds)
+    if num_held_out < _fewest(len(labels)):
+        raise DataError(
+            f"the groups are too unequal: beside the largest of them only {num_held_out:,} rows of "
+            f"{len(labels):,} are left to check a model on. Leave --group out, or give more groups."
         )
     return folds
 
@@ -107,48 +111,49 @@ def make_forward_folds(
     labels: np.ndarray,
     moments: np.ndarray,
     *,
-    keys: np.ndarray,
+    feature_keys: np.ndarray,
+    groups: np.ndarray | None,
     share: float | None,
 ) -> tuple[Fold, ...]:
     """Returns folds that learn from earlier rows and are validated on later ones.
 
     Without a share the rows are parted into five periods, each but the first validated by a model of all
     those before ("forward chaining"). Rows of one moment are not parted. Rows without a moment count as the
-    earliest. What has the key of a validated row is not learned from.
+    earliest. Rows of the group of a validated row are not learned from, and neither are copies of one, unless
+    that would cost more than half of the rows: where features repeat, what was known earlier is no leak.
 
     Args:
         labels: int32[n], classes from 0.
         moments: float64[n], NaN where missing; two different ones or more.
-        keys: integer[n], equal for rows that may not fall on both sides.
+        feature_keys: integer[n], equal for rows with equal features.
+        groups: integer[n], equal for rows that may not fall on both sides; None for no groups.
         share: of the rows, the latest ones, that one fold holds out; None for several folds.
 
     Raises:
-        DataError: some class occurs in late rows only, or too few rows have a moment.
+        DataError: some class occurs in late rows only, too few rows have a moment, or the groups of late rows
+            are those of the early ones.
     """
-    num_rows = len(labels)
-    ordered = np.sort(np.where(np.isnan(moments), -np.inf, moments))
-    shares = np.arange(1, _FORWARD_PARTS) / _FORWARD_PARTS if share is None else np.array([1 - share])
-    cuts = np.unique(ordered[np.minimum((shares * num_rows).astype(np.int64), num_rows - 1)])
-    cuts = cuts[cuts > ordered[0]]
-    if not len(cuts):  # more rows than one part have the earliest moment
-        cuts = np.unique(ordered)[1:2]
-    folds = []
-    for start, end in zip(cuts, [*cuts[1:], np.inf], strict=True):
-        validated = (moments >= start) & (moments < end) if end < np.inf else moments >= start
-        learned = ~(moments >= start) & ~np.isin(keys, keys[validated])
-        fold = Fold(np.flatnonzero(learned), np.flatnonzero(validated))
-        if len(np.unique(labels[fold.train])) == len(np.unique(labels)):
-            folds.append(fold)
-    if not folds:
+    periods = _later_periods(moments, share)
+    possible = _complete(_forward(moments, periods, None), labels)
+    if not possible:
         raise DataError(
             "some class occurs in late rows only, so that no model of earlier rows can know it. Leave "
             "--time-column out, or add earlier rows of every class."
         )
-    num_validated = sum(len(fold.validation) for fold in folds)
-    if num_validated < min(_FEWEST_LATER_ROWS, num_rows // 5):
+    apart = feature_keys if groups is None else tied_keys(groups, feature_keys)
+    folds = _complete(_forward(moments, periods, apart), labels)
+    if _num_learned(folds) < _LEAST_LEFT * _num_learned(possible):
+        folds = possible if groups is None else _complete(_forward(moments, periods, groups), labels)
+    if not folds:
         raise DataError(
-            f"only {num_validated} of {num_rows:,} rows are later than the others and can check a model of "
-            "earlier ones. Leave --time-column out, or fill in its missing moments."
+            "the groups of later rows are those of earlier ones, so that without these some class has no row "
+            "left to learn from. Leave --group or --time-column out."
+        )
+    num_validated = sum(len(fold.validation) for fold in folds)
+    if num_validated < _fewest(len(labels)):
+        raise DataError(
+            f"only {num_validated} of {len(labels):,} rows are later than the others and can check a model "
+            "of earlier ones. Leave --time-column out, or fill in its missing moments."
         )
     return tuple(folds)
 
@@ -181,7 +186,7 @@ def make_choice_folds(
     if moments is not None:
         side = _periods(moments)
     else:
-        side = _evenly(labels, keys, seed, MAX_FOLDS)
+        side = _sides(labels, keys, seed, None)
         if np.bincount(side, minlength=MAX_FOLDS).min() < len(labels) / (2 * MAX_FOLDS):
             side = _sides_of_few(labels, keys, seed, None)
     folds = []
@@ -249,19 +254,73 @@ def describe_folds(
     return f"{how}, {manner}{copies}"
 
 
+def _fewest(num_rows: int) -> int:
+    return min(_FEWEST_HELD_OUT, num_rows // 5)
+
+
+def _later_periods(moments: np.ndarray, share: float | None) -> list[tuple[float, float]]:
+    """Returns the periods that are validated, each from a moment to before another."""
+    ordered = np.sort(np.where(np.isnan(moments), -np.inf, moments))
+    num_rows = len(ordered)
+    shares = np.arange(1, _FORWARD_PARTS) / _FORWARD_PARTS if share is None else np.array([1 - share])
+    cuts = np.unique(ordered[np.minimum((shares * num_rows).astype(np.int64), num_rows - 1)])
+    cuts = cuts[cuts > ordered[0]]
+    if not len(cuts):  # more rows than one part have the earliest moment
+        cuts = np.unique(ordered)[1:2]
+    return list(zip(cuts.tolist(), [*cuts[1:].tolist(), math.inf], strict=True))
+
+
+def _forward(
+    moments: np.ndarray, periods: Sequence[tuple[float, float]], apart: np.ndarray | None
+) -> list[Fold]:
+    """Returns a fold a period; of earlier rows those are left out that share a key with a validated one."""
+    folds = []
+    for start, end in periods:
+        validated = (moments >= start) & (moments < end) if end < math.inf else moments >= start
+        learned = ~(moments >= start)
+        if apart is not None:
+            learned &= ~np.isin(apart, apart[validated])
+        folds.append(Fold(np.flatnonzero(learned), np.flatnonzero(validated)))
+    return folds
+
+
+def _complete(folds: Sequence[Fold], labels: np.ndarray) -> list[Fold]:
+    """Returns the folds whose training rows hold every class."""
+    num_classes = len(np.unique(labels))
+    return [fold for fold in folds if len(np.unique(labels[fold.train])) == num_classes]
+
+
+def _num_learned(folds: Sequence[Fold]) -> int:
+    return sum(len(fold.train) for fold in folds)
+
+
+def _parted(
+    labels: np.ndarray, ties: Sequence[np.ndarray], seed: int, share: float | None
+) -> tuple[tuple[Fold, ...], bool]:
+    """Returns the folds of the first ties that can be kept, and whether their sizes are what is wanted.
+
+    Args:
+        labels: int32[n], classes from 0.
+        ties: keys of rows that are not parted, the best to keep first.
+        seed: shuffles.
+        share: of the rows that are held out; None for cross-validation.
+    """
+    for keys in ties:
+        for sides in (_sides, _sides_of_few):
+            side = sides(labels, keys, seed, share)
+            folds = tuple(_fold(labels, side == number, keys) for number in range(int(side.max()) + 1))
+            if _balanced(folds, len(labels), share):
+                return folds, True
+    return tuple(fold for fold in folds if len(fold.validation)), False
+
+
 def _sides(labels: np.ndarray, keys: np.ndarray, seed: int, share: float | None) -> np.ndarray:
     """Returns the fold in which each row is validated; -1 where in none (held-out split)."""
-    if share is None:
-        return _evenly(labels, keys, seed, MAX_FOLDS)  # of a class with fewer rows some folds validate none
     position, groups = _positions(labels, keys, seed)
+    if share is None:  # of a class with fewer rows some folds validate none
+        return (position % MAX_FOLDS)[groups]
     chosen = np.floor((position + 1) * share) > np.floor(position * share)
     return np.where(chosen, 0, -1)[groups]
-
-
-def _evenly(labels: np.ndarray, keys: np.ndarray, seed: int, num_parts: int) -> np.ndarray:
-    """Returns the part of each row, of as many, each with its share of every class."""
-    position, groups = _positions(labels, keys, seed)
-    return (position % num_parts)[groups]
 
 
 def _positions(labels: np.ndarray, keys: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

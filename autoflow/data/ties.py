@@ -6,25 +6,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autoflow.data.cells import count_cells, is_string
+from autoflow.data.cells import count_cells, is_plain, is_string
 from autoflow.data.kinds import guess_column, plain_numbers
 from autoflow.data.numbers import ASCII_WHITESPACE, parse_decimals
 from autoflow.data.reading import RawTable
 from autoflow.data.schema import Column, ColumnKind
 from autoflow.data.values import column_values, raw_values
-from autoflow.errors import DataError, near_names
+from autoflow.errors import DataError, near_names, shortened
 
 
 def group_codes(table: RawTable, header: str) -> np.ndarray:
     """Returns int64[n], equal for rows of one group; a row without a group is one of its own.
 
     Raises:
-        DataError: there is no such column, or it holds one group only.
+        DataError: there is no such column, it holds lists or the like, or one group only.
     """
     as_read = _column(table, header, "--group")
     if is_string(as_read):
         trimmed = pc.ascii_trim(as_read, ASCII_WHITESPACE)
         as_read = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    if pa.types.is_floating(as_read.type):
+        as_read = pc.if_else(pc.is_nan(as_read), None, as_read)
     encoded = as_read.dictionary_encode()
     codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), np.int64)
     alone = codes < 0
@@ -84,5 +86,10 @@ def _column(table: RawTable, header: str, option: str) -> pa.Array:
         raise DataError(
             f"{table.name}: there is no column {header!r} for {option}; "
             f"{near_names(header, list(table.columns))}"
+        )
+    if not is_plain(table.columns[header]):
+        raise DataError(
+            f"{table.name}: column {header!r} holds {shortened(str(table.columns[header].type))} values, "
+            f"which {option} cannot compare; it takes a column of strings, numbers or dates."
         )
     return table.columns[header]

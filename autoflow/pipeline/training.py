@@ -23,6 +23,8 @@ from autoflow.components.base import (
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.steps import CompiledNetwork, architecture, compiled
 
+_LEAST_BATCH = 8
+"""Rows: statistics of two or three mislead a batch normalisation."""
 _CALL_SECONDS = 0.25
 """Aim for one call into TensorFlow: the clock is read between calls."""
 _DECAY = 0.2
@@ -81,7 +83,7 @@ def fit_network(
     network = compiled(wanted)
     network.restart()
     rows = len(train.labels)
-    batch_size = max(1, min(classifier.batch_size, rows // 4))
+    batch_size = min(classifier.batch_size, max(rows // 4, min(rows, _LEAST_BATCH)))
     held_out = validation if context.iterations is None else None
     course = _Course(network, classifier, held_out, context, rows // batch_size)
     blocks, labels = [tf.constant(block) for block in train.blocks], tf.constant(train.labels)

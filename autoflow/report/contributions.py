@@ -11,7 +11,7 @@ def contribution_line(contributions: Mapping[str, float]) -> str:
     """Returns the columns with the largest shares of what the gates of a network let through.
 
     >>> contribution_line({"title": 0.61, "price": 0.345, "place": 0.045})
-    'the gates let through title 61%, price 34%, place 4%'
+    'how far the model listens to each column: title 61%, price 34%, place 4%'
 
     Args:
         contributions: shares by raw header, one or more.
@@ -19,4 +19,6 @@ def contribution_line(contributions: Mapping[str, float]) -> str:
     largest = sorted(contributions.items(), key=lambda item: -item[1])[:_SHOWN_COLUMNS]
     more = len(contributions) - len(largest)
     listed = ", ".join(f"{name} {share:.0%}" for name, share in largest)
-    return f"the gates let through {listed}" + (f" (of {more + len(largest)} columns)" if more else "")
+    return f"how far the model listens to each column: {listed}" + (
+        f" (of {more + len(largest)} columns)" if more else ""
+    )

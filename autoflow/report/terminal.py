@@ -19,6 +19,7 @@ from autoflow.report.plain import plain, visible
 
 _CLASS_CHARACTERS = 24
 _UNFOLDED_CHARACTERS = 8
+_STANDARD_ERROR = "log_loss_standard_error"
 
 if TYPE_CHECKING:
     from autoflow.finished import FrontPoint
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     from autoflow.serving.predictor import Predictor
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """Returns a console that adds nothing to what it prints: neither colours of numbers nor pictures."""
+    return Console(stderr=stderr, highlight=False, emoji=False)
+
+
 def show_warnings(predictor: Predictor) -> None:
     """Prints what was wrong with the table that a model read last, on standard error."""
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     for warning in predictor.warnings_:
         console.print(f"[yellow]warning:[/yellow] {plain(warning)}", soft_wrap=True)
 
@@ -108,9 +114,11 @@ def show_scores(console: Console, scores: Any, where: str) -> None:
         scores: JSON form of `autoflow.metrics.Scores`.
         where: what rows they are of, in plain words.
     """
-    figures = {name: value for name, value in scores.items() if isinstance(value, float)}
-    text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    console.print(f"  {text} ({plain(where)}, {scores['num_rows']} rows)", soft_wrap=True)
+    figures = {name: f"{value:.4f}" for name, value in scores.items() if isinstance(value, float)}
+    if _STANDARD_ERROR in figures:
+        figures["log_loss"] += f" ± {figures.pop(_STANDARD_ERROR)}"
+    text = ", ".join(f"{name} {value}" for name, value in figures.items())
+    console.print(f"  {text} ({plain(where)}, {scores['num_rows']:,} rows)", soft_wrap=True)
     classes, confusion = scores.get("classes"), scores.get("confusion")
     names = [shortened(name, _CLASS_CHARACTERS) for name in classes or ()]
     widths = sum(max(4, len(name)) + 4 for name in names)

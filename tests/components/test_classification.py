@@ -144,6 +144,14 @@ def test_a_refit_takes_exactly_the_given_iterations(name):
     assert model.fit(rows(300, 3), None, FitContext(3, iterations=7)).iterations == 7
 
 
+@pytest.mark.parametrize("name", ["random_forest", "extra_trees"])
+def test_a_forest_of_fewer_trees_has_trees_of_the_same_size(name, monkeypatch):
+    monkeypatch.setattr("autoflow.components.classification._forests._BYTES", 44 * 200 * 8)
+    fitted = lookup(Role.CLASSIFICATION, name)().fit(rows(2000, 3), None, FitContext(3, iterations=10))
+    assert fitted.iterations == 10
+    assert len(fitted.forest.values) <= 10 * 8
+
+
 def test_boosting_stops_early_where_labels_are_noise():
     random = np.random.default_rng(0)
     noise = [

@@ -95,6 +95,12 @@ def test_raw_numbers_stay_as_they_are_with_missing_below() -> None:
     assert features[2, 1] < 0.0
 
 
+def test_raw_numbers_keep_small_steps_on_a_large_offset() -> None:
+    days = 2_459_000 + np.linspace(0, 100, 401)[:, None]  # a quarter of a day is one step of float32
+    features = RawNumbers().fit(days, seed=0).transform(days + 0.05)
+    np.testing.assert_allclose(features[:, 0], days[:, 0] - 2_459_000 + 0.05, atol=1e-4)
+
+
 def test_many_columns_stay_cheap_in_the_graph() -> None:
     import tensorflow as tf
 

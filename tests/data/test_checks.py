@@ -103,6 +103,15 @@ def test_warnings(frame, expected):
     assert expected in warnings(frame)
 
 
+@pytest.mark.parametrize("copied", [lambda codes: codes * 1.5, lambda codes: [f"w{code}" for code in codes]])
+def test_a_copy_of_a_label_of_many_classes_is_found(copied):
+    codes = RNG.permutation(np.arange(600).repeat(5))
+    label = np.array([f"class {code}" for code in codes])
+    size = RNG.normal(size=len(codes))
+    assert "'answer' alone tells the label" in warnings(table(label, answer=copied(codes), size=size))
+    assert "alone tells" not in warnings(table(label, answer=copied(RNG.permutation(codes)), size=size))
+
+
 def test_a_number_tells_the_label_wherever_the_border_lies():
     label = np.where(RNG.random(2000) < 0.37, "yes", "no")
     score = np.where(label == "yes", 1.0, -1.0) + RNG.normal(0, 0.1, 2000)

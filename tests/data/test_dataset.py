@@ -98,6 +98,13 @@ def test_feature_keys_tell_copies(dataset):
     assert keys[3] == keys[4]
 
 
+def test_spaces_around_a_category_do_not_tell_copies_apart():
+    spaced = frame()
+    spaced["colour"] = [f"{each} " if each and row % 2 else each for row, each in enumerate(spaced["colour"])]
+    expected = load_dataset(frame())[0].feature_keys()
+    np.testing.assert_array_equal(load_dataset(spaced)[0].feature_keys(), expected)
+
+
 def test_fingerprint_follows_the_content(dataset):
     same = load_dataset(frame())[0]
     assert dataset.fingerprint == same.fingerprint

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +80,11 @@ def test_later_rows_check_models_of_earlier_ones(num_rows, num_folds):
     moments = np.random.default_rng(1).permutation(num_rows) // 7 * 1.0
     moments[::50] = np.nan
     folds = make_forward_folds(
-        labels, moments, keys=np.arange(num_rows), share=held_out_share(num_rows, 3000)
+        labels,
+        moments,
+        feature_keys=np.arange(num_rows),
+        groups=None,
+        share=held_out_share(num_rows, 3000),
     )
     assert len(folds) == num_folds
     for fold in folds:
@@ -91,9 +97,59 @@ def test_later_rows_check_models_of_earlier_ones(num_rows, num_folds):
 def test_an_earlier_copy_of_a_later_row_is_not_learned_from():
     labels, keys = _labels(5000), np.arange(5000)
     keys[10] = keys[4999]
-    (fold,) = make_forward_folds(labels, np.arange(5000.0), keys=keys, share=0.2)
+    (fold,) = make_forward_folds(labels, np.arange(5000.0), feature_keys=keys, groups=None, share=0.2)
     assert 4999 in fold.validation
     assert 10 not in fold.train
+
+
+def test_rows_that_all_come_again_later_are_learned_from_all_the_same():
+    labels, keys = _labels(1000), np.arange(1000) % 7
+    folds = make_forward_folds(labels, np.arange(1000.0), feature_keys=keys, groups=None, share=None)
+    assert [len(fold.train) for fold in folds] == [200, 400, 600, 800]
+    groups = np.arange(1000) // 2  # what groups tie stays apart
+    with_groups = make_forward_folds(labels, np.arange(1000.0), feature_keys=keys, groups=groups, share=None)
+    assert all(not _crosses(fold, groups) for fold in with_groups)
+    assert len(with_groups) == 4
+
+
+def test_groups_that_come_again_in_every_period_are_named_as_the_reason():
+    with pytest.raises(DataError, match="groups of later rows are those of earlier ones"):
+        make_forward_folds(
+            _labels(1000),
+            np.arange(1000.0),
+            feature_keys=np.arange(1000),
+            groups=np.arange(1000) % 7,
+            share=None,
+        )
+
+
+def test_one_group_of_nearly_all_rows_leaves_too_few_to_check_a_model():
+    groups = np.r_[np.zeros(1000, np.int64), np.repeat(np.arange(1, 6), 2)]
+    labels = _labels(1010)
+    with pytest.raises(DataError, match=r"only \d+ rows of 1,010 are left"):
+        make_group_folds(labels, groups, feature_keys=np.arange(1010), seed=0, share=0.2)
+
+
+def test_nothing_is_set_aside_where_groups_allow_but_a_few_rows():
+    sizes = [9_000, 500, 500, 2]
+    frame = pd.DataFrame(
+        {"customer": np.repeat(["a", "b", "c", "d"], sizes), "x": np.random.default_rng(0).random(10_002)}
+    )
+    frame["label"] = np.where(np.arange(10_002) % 2, "yes", "no")
+    dataset, _, _ = load_dataset(frame, group="customer", label="label")
+    assert len(plan_rows(dataset, seed=0, seconds=60).set_aside) in (0, 500)
+
+
+def test_groups_that_hardly_can_be_compared(tmp_path):
+    frame = _table().assign(customer=[float("nan"), 1.0] * (len(_table()) // 2))
+    groups = load_dataset(frame, group="customer")[0].groups
+    assert len(np.unique(groups)) == 1 + len(frame) // 2  # without a group, each row is one of its own
+    pq.write_table(
+        pa.table({"customer": [[1], [2]] * 50, "x": np.arange(100.0), "label": ["a", "b"] * 50}),
+        tmp_path / "lists.parquet",
+    )
+    with pytest.raises(DataError, match="--group cannot compare"):
+        load_dataset(tmp_path / "lists.parquet", group="customer")
 
 
 def test_groups_that_hold_every_row_of_a_class_leave_nothing_to_check():
@@ -105,7 +161,7 @@ def test_groups_that_hold_every_row_of_a_class_leave_nothing_to_check():
 def test_a_class_of_late_rows_only_is_refused():
     labels = np.r_[np.arange(950) % 2, np.full(50, 2)].astype(np.int32)
     with pytest.raises(DataError, match="late rows only"):
-        make_forward_folds(labels, np.arange(1000.0), keys=np.arange(1000), share=None)
+        make_forward_folds(labels, np.arange(1000.0), feature_keys=np.arange(1000), groups=None, share=None)
 
 
 def _table(num_rows=200):

@@ -39,7 +39,7 @@ def test_the_flattering_figures_come_second(name, words):
     show_model(console, report(scores))
     lines = [line.strip() for line in console.export_text().splitlines() if "log_loss 0" in line]
     assert lines == [
-        f"log_loss 0.5000, log_loss_standard_error 0.0625 ({words}, 20 rows)",
+        f"log_loss 0.5000 ± 0.0625 ({words}, 20 rows)",
         "log_loss 0.2500, roc_auc 0.7500 (on held-out rows, which chose and calibrated the model and so "
         "flatter it, 40 rows)",
     ]

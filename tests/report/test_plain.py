@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from autoflow.report.plain import plain, visible
+from autoflow.report.terminal import terminal
 
 
 def test_control_sequences_and_markup_are_shown_and_not_followed():
@@ -14,6 +15,11 @@ def test_control_sequences_and_markup_are_shown_and_not_followed():
     shown = console.file.getvalue()
     assert not {"\x1b", "\x9b", "\u202e", "\r", "\x00"} & set(shown)
     assert shown.startswith("[red]\\x1b[2J\\x9b31m\\u202egnp")
+
+
+def test_a_name_between_colons_is_no_picture(capsys):
+    terminal().print(plain("column :smile: [b]"))
+    assert capsys.readouterr().out == "column :smile: [b]\n"
 
 
 def test_ordinary_text_of_any_language_stays():

@@ -68,7 +68,8 @@ class SizedForest(MatrixClassifier):
         """Grows the trees; validation rows only tell whether the fit is hopeless."""
         classes = PresentClasses.of(train.labels, context.num_classes)
         wanted = context.iterations or self.num_trees
-        limit = leaf_limit(wanted, len(classes))
+        # also where fewer are grown: a refit must be the forest that was scored
+        limit = leaf_limit(self.num_trees, len(classes))
         # best-first growth, which a limit of leaves brings, is slower and gives other trees
         is_limited = len(train.labels) // self.min_samples_leaf > limit
         forest = self.library_class()(

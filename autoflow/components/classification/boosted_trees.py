@@ -38,6 +38,7 @@ class BoostedTrees(MatrixClassifier):
     Args:
         learning_rate: shrinkage of each tree, 0.01 to 0.3.
         max_rounds: boosting rounds at most, 20 to 2,000; each grows one tree a class (one for two classes).
+            A search sets it by the number of classes.
         num_leaves: leaves of a tree, 4 to 255.
         max_depth: depth of a tree, 2 to 16; bounds the steps of the exported graph.
         min_samples_leaf: training rows in a leaf at least, 1 or more.

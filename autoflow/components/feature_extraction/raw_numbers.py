@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _EXACT_INTEGERS = 2.0**24
+_FINEST = 2.0**-23
+"""Of a number: the step from one float32 to the next."""
+_COARSE = 3e-4
+"""Of the range of a column: steps above it merge values that a tree would part."""
 
 
 @register
@@ -30,7 +34,8 @@ _EXACT_INTEGERS = 2.0**24
 class RawNumbers(FeatureExtractor):
     """Numbers unchanged, for trees; a missing one becomes a value below all others, so that a split finds it.
 
-    Columns whose size passes 2^24, where float32 begins to merge neighbours, are counted from their minimum.
+    Columns in which float32 would merge neighbours (numbers above 2^24, small steps on a large offset) are
+    counted from their minimum.
 
     Args:
         missing_indicators: whether columns with missing training values get a 0/1 column beside them.
@@ -50,7 +55,8 @@ class RawNumbers(FeatureExtractor):
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
         """Learns the ranges of the columns."""
         lowest, highest = column_ranges(finite_or_missing(values))
-        wide = np.maximum(np.abs(lowest), np.abs(highest)) > _EXACT_INTEGERS
+        largest = np.maximum(np.abs(lowest), np.abs(highest))
+        wide = (largest > _EXACT_INTEGERS) | (largest * _FINEST > _COARSE * (highest - lowest))
         shifts = np.where(wide, lowest, 0.0)
         # a gap of a tenth of the range survives the rounding to float32 and the binning of tree libraries
         fills = lowest - shifts - np.maximum(1.0, 0.1 * (highest - lowest))
