@@ -28,6 +28,7 @@ from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member
+from autoflow.search.refits import LATE_SECONDS
 from autoflow.search.study import Study
 from autoflow.search.trial import TrialResult
 
@@ -152,7 +153,8 @@ class Finisher:
         yield from self._alone(ranking)
 
     def _chosen(self) -> tuple[Member, ...]:
-        affordable = self.study.costs.affordable_members(self.study.budget.remaining())
+        # fits on all rows may end so late, and a smaller mean would not have them
+        affordable = self.study.costs.affordable_members(self.study.budget.remaining() + LATE_SECONDS)
         return self.study.chooser.choose(self.study.ranking(), affordable)
 
     def _alone(self, ranking: Sequence[TrialResult]) -> Iterator[tuple[Member, ...]]:
@@ -240,7 +242,9 @@ class Finisher:
             details=details,
             examples=examples_of(self.experiment.dataset),
             verifier=self.verifier,
-            verify_seconds=max(_LEAST_VERIFY_SECONDS, self.study.budget.remaining()),
+            verify_seconds=max(
+                _LEAST_VERIFY_SECONDS, self.study.costs.fixed_seconds, self.study.budget.remaining()
+            ),
             limits=self.limits,
         )
 

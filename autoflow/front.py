@@ -42,7 +42,7 @@ def measured_front(
         observer: is told what happens.
 
     Returns:
-        Points of which none has both a worse score and a slower row than another; the first is the model.
+        The model, then single pipelines of which none has both a worse score and a slower row than another.
     """
     own = model.scores["validation"][study.metric]
     points = [FrontPoint(str(model), own, model.verification.row_ms, model.num_bytes / 1e6)]

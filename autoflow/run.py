@@ -25,7 +25,7 @@ from autoflow.search.ledger import Ledger
 from autoflow.search.leftovers import clear
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.serving.rows import labelled_rows
-from autoflow.session import Session, resumed
+from autoflow.session import Session, finish_seconds, resumed
 from autoflow.settings import RunSettings, check_settings
 from autoflow.text_embeddings import text_embeddings
 
@@ -120,7 +120,8 @@ def execute(
             model = earlier
         else:
             # other limits may choose another model, for which there must be time
-            left = resumed(budget, used, earlier if settings.has_limits_of(asked) else None)
+            model_of_these_limits = earlier if settings.has_limits_of(asked) else None
+            left = resumed(budget, used, model_of_these_limits, finish_seconds(settings, dataset))
             session = Session(settings, experiment, profile, ledger, observer, left)
             model, results, signal_number = session.run(earlier)
     return RunReport(

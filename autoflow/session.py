@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from autoflow.budget import Budget
+from autoflow.data.dataset import Dataset
 from autoflow.data.schema import DataProfile
 from autoflow.durable import write_durably
 from autoflow.errors import MachineError, NoModelError, RunInterrupted
@@ -110,14 +111,12 @@ class Session:
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
         num_columns = len(self.profile.columns)
-        for_columns = COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
-        fixed = FINISH_SECONDS + for_columns
-        if self.settings.limits.are_set:
-            fixed += _FURTHER_EXPORTS * _EXPORT_SECONDS
+        fixed = finish_seconds(self.settings, self.experiment.dataset)
         pictures = self.experiment.dataset.has_pictures
-        if pictures:
-            fixed += _PICTURE_SECONDS
-        if for_columns > FINISH_SECONDS and self.budget.remaining() - fixed < _LEAST_SEARCH_SECONDS:
+        if (
+            _for_columns(num_columns) > FINISH_SECONDS
+            and self.budget.remaining() - fixed < _LEAST_SEARCH_SECONDS
+        ):
             wanted = 10 * math.ceil((self.budget.elapsed() + fixed + _LEAST_SEARCH_SECONDS) / 10)
             self.observer(
                 Warned(
@@ -138,6 +137,10 @@ class Session:
                 len(self.experiment.folds),
                 ENDING_SECONDS,
                 MEGABYTE_SECONDS,
+                # models of early rows never saw the latest; towers of convolutions a fold are slow to serve
+                folds_may_serve=len(self.experiment.folds) > 1
+                and self.experiment.dataset.moments is None
+                and not pictures,
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,
@@ -147,10 +150,6 @@ class Session:
             observer=self.observer,
             should_stop=interruption.requested,
             nearly_over=verifier.start,
-            # models of early rows never saw the latest; towers of convolutions a fold are slow to serve
-            folds_may_serve=len(self.experiment.folds) > 1
-            and self.experiment.dataset.moments is None
-            and not pictures,
         )
         study.restore()
         return study
@@ -202,11 +201,32 @@ class Session:
         return model
 
 
-def resumed(budget: Budget, used: float, earlier: FinishedModel | None) -> Budget:
-    """Returns the budget less what earlier sessions used; a run without a whole model gets time for one."""
+def finish_seconds(settings: RunSettings, dataset: Dataset) -> float:
+    """Returns what exporting, verifying and reporting a single small model of a table will take."""
+    seconds = FINISH_SECONDS + _for_columns(len(dataset.schema.columns))
+    if settings.limits.are_set:
+        seconds += _FURTHER_EXPORTS * _EXPORT_SECONDS
+    if dataset.has_pictures:
+        seconds += _PICTURE_SECONDS
+    return seconds
+
+
+def _for_columns(num_columns: int) -> float:
+    return COLUMN_SECONDS * num_columns * (1 + num_columns / _MANY_COLUMNS)
+
+
+def resumed(budget: Budget, used: float, earlier: FinishedModel | None, to_finish: float) -> Budget:
+    """Returns the budget less what earlier sessions used; a run without a whole model gets time for one.
+
+    Args:
+        budget: of this session.
+        used: seconds that earlier sessions used.
+        earlier: the model that they published; None where there is none.
+        to_finish: seconds that one takes, as from `finish_seconds`.
+    """
     seconds = budget.seconds
     if used and (earlier is None or not earlier.refitted):
-        seconds = max(seconds, used + budget.elapsed() + FINISH_SECONDS + _LEAST_SEARCH_SECONDS)
+        seconds = max(seconds, used + budget.elapsed() + to_finish + _LEAST_SEARCH_SECONDS)
     return Budget(seconds, budget.started - used)
 
 

@@ -26,10 +26,11 @@ class FinishCosts:
         fixed_seconds: exporting, verifying, reporting a single model.
         member_seconds: the same for each further pipeline of an ensemble.
         refit_factor: seconds of a refit on all rows for each second that the trial took.
-        num_folds: folds of a trial; under cross-validation, with more than 1, a network brings so many
-            pipelines as a member.
+        num_folds: folds of a trial; more than 1 under cross-validation.
         ending_seconds: what is left to do after the export, part of `fixed_seconds`.
         megabyte_seconds: more for each million bytes of fitted pipelines.
+        folds_may_serve: whether the mean of a cross-validated network's folds may be exported; a network then
+            brings so many pipelines as a member.
     """
 
     fixed_seconds: float
@@ -38,11 +39,14 @@ class FinishCosts:
     num_folds: int = 1
     ending_seconds: float = 0.0
     megabyte_seconds: float = 0.0
+    folds_may_serve: bool = False
 
     def export_seconds(self, trials: Sequence[TrialResult]) -> float:
         """Returns what exporting an ensemble of some trials takes."""
-        networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
-        pipelines = len(trials) + min(networks, MAX_NETWORKS_AS_FOLDS) * (self.num_folds - 1)
+        pipelines = len(trials)
+        if self.folds_may_serve:
+            networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
+            pipelines += min(networks, MAX_NETWORKS_AS_FOLDS) * (self.num_folds - 1)
         megabytes = sum(trial.num_bytes for trial in trials) / 1e6
         return (
             self.fixed_seconds

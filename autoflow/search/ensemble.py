@@ -15,6 +15,8 @@ from autoflow import metrics
 
 _ROUNDS = 30
 _LEAST_GAIN = 1e-4
+_LEAST_TOGETHER = 5e-4
+"""Of the loss of the best candidate: a mean that gains less is as good as one, which is faster to serve."""
 _LEAST_SHARE = 0.02
 """A member with less changes hardly an answer, and costs as much to serve as the others."""
 TURNS = 5
@@ -64,7 +66,7 @@ def select(
 ) -> Selection:
     """Returns the members of an ensemble, or the best single candidate where averaging does not pay.
 
-    Averaging pays if members chosen on one half of the rows are as good on the other half as the single best
+    Averaging pays if members chosen on one half of the rows are better on the other half than the single best
     of the first, over several ways to part them: a mean that was chosen on the very rows that judge it would
     always look good. Members and shares are those that the halves chose on average.
 
@@ -80,7 +82,7 @@ def select(
     weights = {0: 1.0}
     if len(candidates) > 1 and max_members > 1:
         together, gain = _chosen_on_halves(rows, max_members, seed, turns)
-        weights = together if gain >= 0 else weights
+        weights = together if gain > 0 else weights
     score = metrics.score(metric, labels, rows.mean(weights))
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
 
@@ -122,7 +124,8 @@ def _chosen_on_halves(rows: _Rows, max_members: int, seed: int, turns: int) -> t
 
     One choice on all rows follows their noise: of hundreds of trials on few rows the best one is the
     luckiest. What most halves choose is steadier (the bagged selection of Caruana et al. 2004). The gain is
-    the loss of the half's best candidate less that of its choice, both on the half that did not choose.
+    the loss of the half's best candidate less that of its choice, both on the half that did not choose, and
+    less what several pipelines must gain to be worth serving.
     """
     shares: Counter[int] = Counter()
     gain = 0.0
@@ -135,7 +138,7 @@ def _chosen_on_halves(rows: _Rows, max_members: int, seed: int, turns: int) -> t
             weights = _choose(chooser, max_members)
             together = np.tensordot(np.array(list(weights.values())), judged[list(weights)], axes=1)
             alone, mean = judge.losses(np.stack([judged[single], together]))
-            gain += alone - mean
+            gain += alone - mean - _LEAST_TOGETHER * abs(alone)
             shares.update(weights)
     least = _LEAST_SHARE * sum(shares.values())
     best = [(position, share) for position, share in shares.most_common(max_members) if share >= least]

@@ -32,19 +32,24 @@ def rungs_of(num_rows: int) -> tuple[float, ...]:
 
 
 def promotions(
-    losses: Mapping[float, Mapping[str, float]], begun: Collection[tuple[str, float]]
+    losses: Mapping[float, Mapping[str, float]],
+    begun: Collection[tuple[str, float]],
+    averaged: Collection[str] = (),
 ) -> list[tuple[str, float]]:
     """Returns which recipes deserve the next share, the largest share and the best recipe first.
 
     Args:
         losses: of finished trials, by share (ascending) and fingerprint of the recipe.
         begun: fingerprints with the shares at which they were begun.
+        averaged: fingerprints of those that the model would average: they deserve it whatever their rank, as
+            one that differs may gain it more than one that is good.
     """
     shares = list(losses)
     deserving = []
     for share, above in reversed(list(pairwise(shares))):
         best = sorted(losses[share], key=losses[share].__getitem__)
-        allowed = best[: len(best) // _PROMOTED]
+        num_best = len(best) // _PROMOTED
+        allowed = [recipe for place, recipe in enumerate(best) if place < num_best or recipe in averaged]
         deserving += [(recipe, above) for recipe in allowed if (recipe, above) not in begun]
     return deserving
 

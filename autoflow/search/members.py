@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,8 @@ class MemberChooser:
     seed: int
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
-    _read: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    """Of the candidates, by number: the probabilities of the true classes, `float32[m, 1]`."""
     _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
     """What was chosen last, unless quickly, and of how many members at most."""
 
@@ -64,13 +65,20 @@ class MemberChooser:
             quickly: by log-loss whatever the metric, for an estimate while workers wait.
         """
         rows = self._rows()
-        most = min(_CANDIDATES, self._most_in_memory(len(rows)))
-        self._read = self._of(ranking[:most], rows)
-        candidates = [Candidate(number, probabilities) for number, probabilities in self._read.items()]
+        metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
+        if metric == "log_loss":  # which reads the probability of the true class only
+            labels = np.zeros(len(rows), np.int64)
+            self._own = judged = self._of(
+                ranking[:_CANDIDATES], lambda number: self._of_true_class(number, rows)
+            )
+        else:
+            labels = self.labels[rows]
+            most = min(_CANDIDATES, self._most_in_memory(len(rows)))
+            judged = self._of(ranking[:most], lambda number: self.ledger.probabilities(number)[rows])
+        candidates = [Candidate(number, probabilities) for number, probabilities in judged.items()]
         if not candidates:
             return ()
-        metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
-        selection = select(candidates, self.labels[rows], metric=metric, max_members=max_members)
+        selection = select(candidates, labels, metric=metric, max_members=max_members)
         by_number = {trial.number: trial for trial in ranking}
         members = tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
         if not quickly:
@@ -101,7 +109,8 @@ class MemberChooser:
             best = next(place for place, trial in enumerate(ranking) if trial.number in used)
             ranking = [trial for trial in ranking[best:] if trial.number not in refused]
             most = len(members)
-        trials = self._of(ranking[: self._most_in_memory(len(self.labels))], np.arange(len(self.labels)))
+        most_read = self._most_in_memory(len(self.labels))
+        trials = self._of(ranking[:most_read], self.ledger.probabilities)
         if not trials or not folds:
             return None
         return cross_chosen(
@@ -114,12 +123,12 @@ class MemberChooser:
             seed=self.seed,
         )
 
-    def _of(self, trials: Sequence[TrialResult], rows: np.ndarray) -> dict[int, np.ndarray]:
-        """Returns some rows of what trials predicted, by number; damaged files are noted and left out."""
+    def _of(self, trials: Sequence[TrialResult], read: Callable[[int], np.ndarray]) -> dict[int, np.ndarray]:
+        """Returns what is read of some trials, by number; damaged files are noted and left out."""
         found = {}
         for trial in trials:
             try:
-                found[trial.number] = self._probabilities(trial.number, rows)
+                found[trial.number] = read(trial.number)
             except DamagedTrialError as error:
                 self.damaged[trial.number] = str(error)
         return found
@@ -127,11 +136,11 @@ class MemberChooser:
     def _most_in_memory(self, num_rows: int) -> int:
         return max(2, _CANDIDATE_CELLS // (num_rows * self.num_classes))
 
-    def _probabilities(self, number: int, rows: np.ndarray) -> np.ndarray:
-        read = self._read.get(number)
-        if read is None or len(read) != len(rows):
-            return self.ledger.probabilities(number)[rows]
-        return read
+    def _of_true_class(self, number: int, rows: np.ndarray) -> np.ndarray:
+        known = self._own.get(number)
+        if known is not None and len(known) == len(rows):
+            return known
+        return self.ledger.probabilities(number)[rows, self.labels[rows]][:, None]
 
     def _rows(self) -> np.ndarray:
         rows = np.arange(len(self.labels))

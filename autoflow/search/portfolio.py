@@ -159,9 +159,9 @@ def _with_extractor(
     profile: DataProfile,
     plans: tuple[NodePlan, ...],
 ) -> Iterator[dict[str, Value]]:
-    """Yields the first recipe after the baseline whose classifier can use the extractor, with it in place."""
-    for entry in entries[1:]:
-        if entry["classification"] not in classifier_names(profile):
+    """Yields the first recipe whose classifier can use the extractor, with it in place."""
+    for entry in entries:
+        if entry["classification"] not in classifier_names(profile) or is_baseline(entry["classification"]):
             continue
         neural = is_neural(entry["classification"])
         nodes = [plan.name for plan in plans if extractor in extractor_names(plan, trainable=neural)]

@@ -5,13 +5,13 @@ How long a trial may take and on which workers it runs is the study's business.
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoflow.budget import Budget
 from autoflow.components.base import NeuralClassifier
+from autoflow.components.registry import name_of
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.fidelity import promotions
 from autoflow.search.sampler import Proposal, Sampler, Value, opening
@@ -21,8 +21,8 @@ _USUAL_SHARE = 0.7
 _TELLING = (Outcome.FINISHED, Outcome.HOPELESS, Outcome.OUT_OF_TIME)
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
-_SECONDS_BETWEEN_DRAWS = 1.0
-"""After as many in vain: what fits changes slowly, and drawing takes time from trials."""
+_GOOD = 10
+"""Finished trials, the best ones, whose classifiers are worth another trial where no other ends in time."""
 _IMPORTING = 10.0
 """Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
 
@@ -62,7 +62,8 @@ class Proposals:
     by_number: dict[int, Proposal] = field(default_factory=dict, init=False)
     """Of the trials that were begun."""
     _pending: deque[Proposal] = field(default_factory=deque, init=False)
-    _drawn_in_vain: dict[float, float] = field(default_factory=dict, init=False)
+    _drawn_in_vain: dict[float, tuple[int, float]] = field(default_factory=dict, init=False)
+    """By the times of a vacancy: how many results there were, and how many seconds nothing was found for."""
 
     def open(self, recipes: list[dict[str, Value]]) -> int:
         """Queues the recipes that were not tried before, and returns how many that are."""
@@ -70,9 +71,17 @@ class Proposals:
         self._pending.extend(opened)
         return len(opened)
 
-    def next(self, wanted: Vacancy, results: Sequence[TrialResult]) -> Proposal | None:
-        """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time."""
-        for rising in self._rising(results):
+    def next(
+        self, wanted: Vacancy, results: Sequence[TrialResult], averaged: Collection[str] = ()
+    ) -> Proposal | None:
+        """Returns a trial to move up, the next recipe or one from TPE; None where none would end in time.
+
+        Args:
+            wanted: what idle workers have for it.
+            results: of the trials so far.
+            averaged: fingerprints of the pipelines that the model would average as things stand.
+        """
+        for rising in self._rising(results, averaged):
             usual = _USUAL_SHARE * self.expected_seconds(rising.spec, rising.share, results)
             if usual <= wanted.seconds * wanted.times:
                 return rising
@@ -82,6 +91,8 @@ class Proposals:
     def expected_seconds(self, spec: PipelineSpec, share: float, results: Sequence[TrialResult]) -> float:
         """Returns what the shortest trial with this classifier took; 0 where nothing is known.
 
+        Trials that were given up or cut off say something only as long as none has finished.
+
         Args:
             spec: of the trial.
             share: of the training rows.
@@ -90,13 +101,15 @@ class Proposals:
         # what raised or died says nothing about those that do not
         results = [each for each in results if each.outcome in _TELLING]
         kind = type(spec.classifier)
-        alike = [each.seconds_on_all for each in results if type(each.spec.classifier) is kind]
+        alike = [each for each in results if type(each.spec.classifier) is kind]
         if not alike and isinstance(spec.classifier, NeuralClassifier):
-            networks = [each for each in results if isinstance(each.spec.classifier, NeuralClassifier)]
-            alike = [each.seconds_on_all for each in networks] or [_UNKNOWN_NETWORK_SECONDS / share]
-        return share * min(alike, default=0.0)
+            alike = [each for each in results if _is_network(each.spec)]
+            if not alike:
+                return _UNKNOWN_NETWORK_SECONDS
+        alike = [each for each in alike if each.finished] or alike
+        return share * min((each.seconds_on_all for each in alike), default=0.0)
 
-    def _rising(self, results: Sequence[TrialResult]) -> list[Proposal]:
+    def _rising(self, results: Sequence[TrialResult], averaged: Collection[str]) -> list[Proposal]:
         """Returns proposals of finished trials with the next larger share of the rows, the best first."""
         if len(self.rungs) == 1:
             return []
@@ -106,7 +119,7 @@ class Proposals:
                 losses[result.share][result.spec.fingerprint] = self.loss(result)
         begun = self.by_number.values()
         by_recipe = {each.spec.fingerprint: each for each in begun}
-        rising = promotions(losses, {(each.spec.fingerprint, each.share) for each in begun})
+        rising = promotions(losses, {(each.spec.fingerprint, each.share) for each in begun}, averaged)
         return [replace(by_recipe[recipe], share=share) for recipe, share in rising]
 
     def _new(self, wanted: Vacancy, results: Sequence[TrialResult]) -> Proposal | None:
@@ -125,24 +138,38 @@ class Proposals:
         is_first = not self.by_number
         fitting = [each for each in self._pending if fits(each.spec)]
         if not fitting and not (is_first and self._pending):
-            return self._drawn(fits, wanted.times)
+            return self._drawn(fits, wanted, results)
         proposal = fitting[0] if fitting else self._pending[0]
         if not is_first and others and others != {knows} and (knows or True in others):
             proposal = next((each for each in fitting if _is_network(each.spec) == knows), proposal)
         self._pending.remove(proposal)
         return proposal
 
-    def _drawn(self, fits: Callable[[PipelineSpec], bool], times: float) -> Proposal | None:
-        """Returns a proposal from TPE that would end in time; None where a few were drawn in vain."""
-        if self.budget.elapsed() < self._drawn_in_vain.get(times, -math.inf) + _SECONDS_BETWEEN_DRAWS:
-            return None
-        for _ in range(_ASKED_TO_FIT):
-            proposal = self.sampler.ask(max(self.by_number, default=-1) + 1)
+    def _drawn(
+        self, fits: Callable[[PipelineSpec], bool], wanted: Vacancy, results: Sequence[TrialResult]
+    ) -> Proposal | None:
+        """Returns a proposal from TPE that would end in time; None where a few were drawn in vain.
+
+        Where what TPE likes takes too long, it is asked for the best classifier that does not.
+        """
+        in_vain = self._drawn_in_vain.get(wanted.times)
+        if in_vain is not None and in_vain[0] == len(results) and wanted.seconds <= in_vain[1]:
+            return None  # drawing takes time from trials
+        quick = next((name_of(each.classifier) for each in self._good(results) if fits(each)), None)
+        for classifier in [None] * _ASKED_TO_FIT + ([] if quick is None else [quick]):
+            proposal = self.sampler.ask(max(self.by_number, default=-1) + 1, classifier)
+            if proposal is None:
+                continue
             if fits(proposal.spec):
                 return proposal
             self.sampler.tell(proposal, None)
-        self._drawn_in_vain[times] = self.budget.elapsed()
+        self._drawn_in_vain[wanted.times] = len(results), wanted.seconds
         return None
+
+    def _good(self, results: Sequence[TrialResult]) -> list[PipelineSpec]:
+        """Returns the pipelines of the best finished trials that are no baselines, the best first."""
+        finished = [each for each in results if each.finished and not each.spec.classifier.baseline]
+        return [each.spec for each in sorted(finished, key=self.loss)[:_GOOD]]
 
 
 def _is_network(spec: PipelineSpec) -> bool:

@@ -39,7 +39,6 @@ class Refits:
         budget: of the whole run.
         seed: of the run.
         observer: is told what happens.
-        folds_may_serve: whether the mean of a cross-validated network's folds may be exported.
     """
 
     pool: WorkerPool
@@ -47,7 +46,6 @@ class Refits:
     budget: Budget
     seed: int
     observer: Observer
-    folds_may_serve: bool = False
     fitted: dict[int, FittedPipeline] = field(default_factory=dict, init=False)
     failed: set[int] = field(default_factory=set, init=False)
     complete: tuple[Member, ...] = field(default=(), init=False)
@@ -138,7 +136,7 @@ class Refits:
         mean of the five that were scored was the better model (log-loss 0.450 and not 0.464 on 800 rows,
         0.0334 and not 0.0405 on 4,136 texts). Only the heaviest are worth the time that folds take to serve.
         """
-        if not self.folds_may_serve or not _is_network(member):
+        if not self.costs.folds_may_serve or not _is_network(member):
             return False
         heaviest = [each for each in members if _is_network(each)][:MAX_NETWORKS_AS_FOLDS]
         return (

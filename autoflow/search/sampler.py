@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from autoflow.data.schema import DataProfile
 from autoflow.pipeline.spec import PipelineSpec
-from autoflow.search.space import draw
+from autoflow.search.space import CLASSIFIER, draw
 
 if TYPE_CHECKING:
     import keras_tuner
     import optuna
 
 Value = int | float | str | bool
+
+_DRAWS = 8
+"""Until a proposal that was not made before is given up."""
 
 
 def derived_seed(seed: int, number: int) -> int:
@@ -64,39 +67,35 @@ class Sampler:
         self._study = optuna.create_study(direction="minimize")
         self._asked: dict[str, optuna.trial.Trial] = {}
         self._seen: set[str] = set()
+        self._draws: tuple[int, int] = (-1, 0)
+        """For which trial was drawn last, and how often: no draw for it repeats an earlier one."""
 
     def recipe(self, values: Mapping[str, Value]) -> Proposal:
         """Returns the pipeline that holds the given values and defaults elsewhere."""
         return self._propose(_default, values, "portfolio")
 
-    def ask(self, number: int) -> Proposal:
-        """Returns a new proposal for trial `number`; it differs from all earlier ones where it can."""
-        from optuna.exceptions import ExperimentalWarning
-        from optuna.samplers import TPESampler
+    def ask(self, number: int, classifier: str | None = None) -> Proposal | None:
+        """Returns a proposal for trial `number` that was not made before; None where none was found.
 
-        proposal = None
-        for attempt in range(8):
-            with warnings.catch_warnings():
-                # `group` is marked experimental; conditional spaces need it
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                self._study.sampler = TPESampler(
-                    seed=derived_seed(self._seed, number * 8 + attempt),
-                    multivariate=True,
-                    group=True,
-                    constant_liar=True,
-                    n_startup_trials=8,
-                )
+        Args:
+            number: of the trial; another call with it draws anew.
+            classifier: name of the one that it must have; None for what TPE likes.
+        """
+        for _ in range(_DRAWS):
+            drawn = self._draws[1] + 1 if self._draws[0] == number else 0
+            self._draws = number, drawn
+            self._study.sampler = _tpe(derived_seed(self._seed, number * 1000 + drawn))
+            if classifier is not None:
+                self._study.enqueue_trial({CLASSIFIER: classifier})
             trial = self._study.ask()
             proposal = self._propose(_suggest(trial), {}, "tpe")
-            if proposal.spec.fingerprint not in self._seen:
+            if self.claim(proposal):
                 self._asked[proposal.spec.fingerprint] = trial
-                self._seen.add(proposal.spec.fingerprint)
                 return proposal
             self._study.tell(trial, state=_trial_state("FAIL"))
-        assert proposal is not None
-        return proposal
+        return None
 
-    def is_new(self, proposal: Proposal) -> bool:
+    def claim(self, proposal: Proposal) -> bool:
         """Tells whether no equal spec was proposed before, and remembers it."""
         new = proposal.spec.fingerprint not in self._seen
         self._seen.add(proposal.spec.fingerprint)
@@ -137,6 +136,16 @@ class Sampler:
             declared.name: hp.values[declared.name] for declared in hp.space if declared.name in hp.values
         }
         return Proposal(spec, values, distributions, origin)
+
+
+def _tpe(seed: int) -> optuna.samplers.TPESampler:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import TPESampler
+
+    with warnings.catch_warnings():
+        # `group` is marked experimental; conditional spaces need it
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=8)
 
 
 Choose = Callable[[Any, "optuna.distributions.BaseDistribution"], Value]
@@ -227,5 +236,5 @@ def opening(sampler: Sampler, recipes: list[dict[str, Value]]) -> Iterator[Propo
     """Yields the distinct pipelines of an opening portfolio."""
     for recipe in recipes:
         proposal = sampler.recipe(recipe)
-        if sampler.is_new(proposal):
+        if sampler.claim(proposal):
             yield proposal

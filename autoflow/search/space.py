@@ -25,6 +25,8 @@ from autoflow.pipeline.spec import Node, PipelineSpec
 if TYPE_CHECKING:
     import keras_tuner
 
+CLASSIFIER = "classification"
+"""Name of the hyperparameter that says which classifier a pipeline has."""
 MANY_CATEGORIES = 40
 """Categorical columns with more distinct values form a node of their own: other encodings suit them."""
 
@@ -141,17 +143,17 @@ def draw(hp: keras_tuner.HyperParameters, profile: DataProfile) -> PipelineSpec:
         nodes.append(Node(plan.name, plan.columns, extractor))
     concatenation_name = hp.Choice(f"{family}/concatenation", concatenation_names(profile, trainable=neural))
     concatenation = _sample(hp, f"{family}/concatenation", Role.CONCATENATION, concatenation_name, profile)
-    classifier = _sample(hp, "classification", Role.CLASSIFICATION, classifier_name, profile)
+    classifier = _sample(hp, CLASSIFIER, Role.CLASSIFICATION, classifier_name, profile)
     return PipelineSpec(tuple(nodes), cast(Concatenation, concatenation), cast(Classifier, classifier))
 
 
 def _classifier(hp: keras_tuner.HyperParameters, profile: DataProfile) -> str:
     """Draws a classifier; a baseline only where the values name it, for it is no point of the space."""
-    given = hp.values.get("classification")
+    given = hp.values.get(CLASSIFIER)
     known = classifier_names(profile)
     if given in known and is_baseline(given):
-        return hp.Fixed("classification", given)
-    return hp.Choice("classification", [name for name in known if not is_baseline(name)])
+        return hp.Fixed(CLASSIFIER, given)
+    return hp.Choice(CLASSIFIER, [name for name in known if not is_baseline(name)])
 
 
 def _sample(

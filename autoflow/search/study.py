@@ -57,7 +57,6 @@ class Study:
         observer: is told what happens.
         should_stop: tells whether the user wants the search to end now.
         nearly_over: is called once, some seconds before the search ends.
-        folds_may_serve: whether the mean of a cross-validated network's folds may be exported.
     """
 
     pool: WorkerPool
@@ -74,7 +73,6 @@ class Study:
     should_stop: Callable[[], bool] = lambda: False
     rungs: tuple[float, ...] = (1.0,)
     nearly_over: Callable[[], object] = lambda: None
-    folds_may_serve: bool = False
     results: list[TrialResult] = field(default_factory=list, init=False)
     num_new: int = field(default=0, init=False)
     _tries: dict[int, int] = field(default_factory=dict, init=False)
@@ -88,9 +86,7 @@ class Study:
     def __post_init__(self) -> None:
         self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
         self._proposals = Proposals(self.sampler, self.rungs, self.budget, self._loss)
-        self.refits = Refits(
-            self.pool, self.costs, self.budget, self.seed, self.observer, self.folds_may_serve
-        )
+        self.refits = Refits(self.pool, self.costs, self.budget, self.seed, self.observer)
 
     @property
     def best(self) -> TrialResult | None:
@@ -201,15 +197,19 @@ class Study:
 
     def _give_up_trials(self) -> None:
         """Takes in what is cut off by the end as trials without a score; the ledger holds none of them."""
-        if not self._trials.jobs:
-            return
         why = "was stopped with the search" if self.should_stop() else Outcome.OUT_OF_TIME.value
         for job in self._trials.jobs:
-            seconds = self.budget.elapsed() - self._started[job.number]
-            result = TrialResult(job.number, job.spec, Outcome.OUT_OF_TIME, seconds=seconds, message=why)
+            result = TrialResult(
+                job.number,
+                job.spec,
+                Outcome.OUT_OF_TIME,
+                seconds=self.budget.elapsed() - self._started[job.number],
+                message=why,
+                share=job.share,
+            )
             self.results.append(result)
             self._tell_ended(result)
-        self._trials.abandon()
+        self._trials.abandon()  # also what is left of trials whose other folds were hopeless
 
     def _give_up_refits(self, members: Sequence[Member]) -> None:
         self.refits.abandon(members, "was stopped" if self.should_stop() else "did not end in time")
@@ -246,13 +246,16 @@ class Study:
         if seconds < _SHORTEST_TRIAL_SECONDS and not first:
             return False
         if self._retries:
-            job = replace(self._retries.popleft(), seconds=seconds)
+            job = self._retries.popleft()
+            proposal = self._proposals.by_number[job.number]
         else:
-            proposal = self._proposals.next(self._vacancy(workers, seconds, times), self.results)
-            if proposal is None:
+            averaged = {member.trial.spec.fingerprint for member in self._likely_members()}
+            drawn = self._proposals.next(self._vacancy(workers, seconds, times), self.results, averaged)
+            if drawn is None:
                 return False
-            seconds = max(self._allowance(proposal, seconds, times), _SHORTEST_TRIAL_SECONDS)
-            job = self._new_job(proposal, seconds)
+            proposal, job = drawn, self._new_job(drawn)
+        allowed = max(self._allowance(proposal, seconds, times), _SHORTEST_TRIAL_SECONDS)
+        job = replace(job, seconds=allowed, hopeless_loss=self._hopeless_loss())
         self._tries[job.number] = self._tries.get(job.number, 0) + 1
         self._started[job.number] = self.budget.elapsed()
         self._trials.start(workers, job, self.costs.num_folds)
@@ -278,12 +281,15 @@ class Study:
         usual = self._proposals.expected_seconds(proposal.spec, proposal.share, self.results) / times
         return min(seconds, max(_ALLOWED_SHARE * seconds, _ALLOWED_FACTOR * usual))
 
-    def _new_job(self, proposal: Proposal, seconds: float) -> TrialJob:
+    def _new_job(self, proposal: Proposal) -> TrialJob:
         number = self._next_number
         self._next_number += 1
         self._proposals.by_number[number] = proposal
-        seed = derived_seed(self.seed, number)
-        return TrialJob(number, proposal.spec, seed, seconds, self._hopeless_loss(), proposal.share)
+        return self._job(number)
+
+    def _job(self, number: int) -> TrialJob:
+        proposal = self._proposals.by_number[number]
+        return TrialJob(number, proposal.spec, derived_seed(self.seed, number), share=proposal.share)
 
     def _vacancy(self, workers: Sequence[int], seconds: float, times: float) -> Vacancy:
         known = [self.pool.knows_tensorflow(worker) for worker in range(self.pool.num_workers)]
@@ -292,16 +298,7 @@ class Study:
 
     def _take(self, result: TrialResult) -> None:
         if result.outcome is Outcome.LOST and self._tries[result.number] < _TRIES:
-            proposal = self._proposals.by_number[result.number]
-            self._retries.append(
-                TrialJob(
-                    result.number,
-                    proposal.spec,
-                    derived_seed(self.seed, result.number),
-                    hopeless_loss=self._hopeless_loss(),
-                    share=proposal.share,
-                )
-            )
+            self._retries.append(self._job(result.number))
             return
         proposal = self._proposals.by_number[result.number]
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))

@@ -82,6 +82,13 @@ def test_copies_of_the_best_add_nothing():
     assert select(copies, labels, metric="log_loss", max_members=5).weights == {0: 1.0}
 
 
+def test_several_that_are_hardly_better_than_one_are_not_worth_serving():
+    pool, labels = candidates(1, [2.0])
+    noise = np.random.default_rng(0).normal(0, 1e-4, (5, *pool[0].probabilities.shape))
+    alike = [Candidate(number, pool[0].probabilities * np.exp(each)) for number, each in enumerate(noise)]
+    assert len(select(alike, labels, metric="log_loss", max_members=5).weights) == 1
+
+
 def test_useless_candidates_are_left_out():
     pool, labels = candidates(2, [3.0, 0.0, 0.0, 0.0], noise=0.5)
     assert select(pool, labels, metric="log_loss", max_members=4).weights == {0: 1.0}

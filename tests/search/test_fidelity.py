@@ -34,6 +34,12 @@ def test_one_in_three_moves_up_the_best_first():
     assert promotions({0.25: {"a": 0.5, "b": 0.3}, 1.0: {}}, set()) == []
 
 
+def test_what_the_model_averages_moves_up_whatever_its_rank():
+    losses = {0.25: {"a": 0.5, "b": 0.3, "c": 0.4, "d": 0.2, "e": 0.6, "f": 0.7}, 1.0: {}}
+    assert promotions(losses, set(), {"a", "d"}) == [("d", 1.0), ("b", 1.0), ("a", 1.0)]
+    assert promotions(losses, {("a", 1.0)}, {"a", "d"}) == [("d", 1.0), ("b", 1.0)]
+
+
 def test_a_larger_rung_goes_first():
     low = {name: float(position) for position, name in enumerate("abcdefghi")}
     losses = {0.0625: low, 0.25: {"a": 0.1, "b": 0.2, "c": 0.3}, 1.0: {}}

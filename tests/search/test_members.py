@@ -48,6 +48,14 @@ def test_different_good_trials_are_averaged_and_read_once():
     assert sorted(ledger.reads) == [0, 1, 2, 3]
 
 
+def test_of_very_many_probabilities_log_loss_still_chooses_among_all_candidates(monkeypatch):
+    monkeypatch.setattr("autoflow.search.members._CANDIDATE_CELLS", 1)
+    ledger = FakeLedger([guesses(seed) for seed in range(6)])
+    members = chooser(ledger).choose([trial(number) for number in range(6)], MAX_MEMBERS)
+    assert len(members) > 2
+    assert sorted(ledger.reads) == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_damaged_trial_is_passed_over_and_named():
     ledger = FakeLedger([guesses(seed) for seed in range(3)], damaged={0})
     choosing = chooser(ledger)
@@ -79,7 +87,7 @@ def loss_of(predicted):
     return metrics.score("log_loss", LABELS[rows], predicted)
 
 
-def test_choices_are_made_again_among_all_trials_that_are_read_once():
+def test_choices_are_made_again_among_all_trials():
     ledger = FakeLedger([guesses(seed, 0.1) for seed in range(30)] + [guesses(30, 2.0), guesses(31, 4.0)])
     choosing = chooser(ledger)
     ranking = [
@@ -92,7 +100,7 @@ def test_choices_are_made_again_among_all_trials_that_are_read_once():
     predicted = choosing.cross_chosen(members, ranking, FOLDS)
     assert predicted.shape == (400, 2)
     assert loss_of(predicted) < 0.1
-    assert sorted(ledger.reads) == [*range(24, 30), 31]
+    assert sorted(ledger.reads) == [*range(32)]
 
 
 def test_what_was_refused_at_the_end_is_no_choice():

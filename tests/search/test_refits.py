@@ -22,11 +22,11 @@ def member_of(number, classifier=None, *, weight=0.25, seconds=10.0):
 
 
 def refits_with(seconds, *, num_folds=1, folds_may_serve=False, warned=None):
-    costs = FinishCosts(5.0, 0.0, 1.0, num_folds)
+    costs = FinishCosts(5.0, 0.0, 1.0, num_folds, folds_may_serve=folds_may_serve)
     observer = lambda event: warned.append(event.text) if isinstance(event, Warned) else None  # noqa: E731
     budget = Budget(100.0, time.monotonic() - (100.0 - seconds))
     observer = observer if warned is not None else lambda event: None
-    return Refits(FakePool(None), costs, budget, 0, observer, folds_may_serve)
+    return Refits(FakePool(None), costs, budget, 0, observer)
 
 
 def test_the_heaviest_that_will_end_in_time_is_begun_first_and_each_once():

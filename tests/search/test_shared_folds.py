@@ -166,6 +166,22 @@ def test_a_hopeless_part_ends_the_trial_and_the_other_worker_is_used_again():
     assert trials.jobs == []
 
 
+def test_what_is_left_of_a_hopeless_trial_does_not_outlive_the_search(tmp_path):
+    class SecondHangs(FakePool):
+        """Never ends the part with the last fold."""
+
+        def wait(self, seconds):
+            ended = [worker for worker, job in self.jobs.items() if 0 in job.folds]
+            return self.come_back(ended[0]) if ended else []
+
+    pool = SecondHangs(lambda job: part_of(job, Outcome.HOPELESS, "too bad"))
+    study = study_in(tmp_path / "run", pool, max_trials=1, seconds=600.0, num_folds=2)
+    study.run()
+    study.ledger.close()
+    assert [result.outcome for result in study.results] == [Outcome.HOPELESS]
+    assert not pool.jobs
+
+
 def test_a_second_try_takes_no_part_of_the_first():
     tried = []
 

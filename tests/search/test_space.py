@@ -7,7 +7,7 @@ import pytest
 
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
-from autoflow.components.registry import Role, names
+from autoflow.components.registry import Role, name_of, names
 from autoflow.data.schema import (
     ColumnKind,
     ColumnProfile,
@@ -80,6 +80,21 @@ def test_text_columns_and_many_categories_have_nodes_of_their_own():
         "numeric", "boolean", "categorical", "categorical_many", "datetime", "text_note", "text_注釈",
         "image_photo",
     ]  # fmt: skip
+
+
+def test_a_classifier_can_be_asked_for_and_nothing_is_proposed_twice():
+    sampler = Sampler(PROFILE, 3)
+    for number in range(12):
+        proposal = sampler.ask(number)
+        sampler.tell(proposal, float(number))
+    forced = [sampler.ask(12, "extra_trees") for _ in range(12)]
+    assert {name_of(each.spec.classifier) for each in forced} == {"extra_trees"}
+    assert len({each.spec.fingerprint for each in forced}) == 12
+    one_point = DataProfile(50, (30, 20), (ColumnProfile("vip", ColumnKind.BOOLEAN, 2, 0.0),))
+    sampler = Sampler(one_point, 0)
+    asked = [sampler.ask(number, "nearest_neighbors") for number in range(200)]
+    new = [each.spec.fingerprint for each in asked if each is not None]
+    assert len(new) == len(set(new)) > 5
 
 
 def test_a_proposal_is_replayed_from_its_values(proposals):

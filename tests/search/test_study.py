@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_pool import FakePool, scored, study_in
 
+from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
 from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
@@ -110,8 +111,37 @@ def test_a_lost_worker_costs_one_retry(tmp_path):
     study.ledger.close()
     assert len(lost) == 2
     assert lost[0].spec == lost[1].spec
+    assert lost[1].seconds < 31  # of 59: what killed a worker may hang at its second try
     assert [result.outcome for result in study.results if result.number == 3] == [Outcome.LOST]
     assert sum(result.finished for result in study.results) == 5
+
+
+def test_a_search_goes_on_with_what_ends_in_time_where_tpe_likes_what_does_not(tmp_path):
+    def answer(job):
+        slow = isinstance(job.spec.classifier, NeuralClassifier)
+        good = replace(scored(job), score=0.1, log_loss=0.1)
+        return replace(good if slow else scored(job), seconds=80.0 if slow else 0.01)
+
+    pool = FakePool(answer, num_workers=1)
+    study = study_in(tmp_path / "run", pool, seconds=100.0, max_trials=12, costs=FinishCosts(1.0, 0.0, 0.0))
+    study.run()
+    assert sum(isinstance(job.spec.classifier, NeuralClassifier) for job in pool.started) > 2
+    study.ledger.close()
+    # 59 s are left for a trial, and 56 are usual for a network; later there are 39
+    late = study_in(
+        tmp_path / "run",
+        pool,
+        seconds=100.0,
+        max_trials=40,
+        costs=FinishCosts(1.0, 0.0, 0.0),
+        started=time.monotonic() - 60.0,
+    )
+    pool.started.clear()
+    late.refits.failed |= set(range(40))
+    late.run()
+    late.ledger.close()
+    assert len(pool.started) == 28
+    assert not any(isinstance(job.spec.classifier, NeuralClassifier) for job in pool.started)
 
 
 def test_a_search_leaves_the_time_that_finishing_needs(tmp_path):
@@ -269,11 +299,12 @@ def test_what_a_kind_of_trial_takes_is_not_learned_from_those_that_raised(tmp_pa
     for outcome, seconds, usual in (
         (Outcome.FAILED, 0.0, 30.0),
         (Outcome.LOST, 0.0, 30.0),
-        (Outcome.OUT_OF_TIME, 20.0, 20.0),
-        (Outcome.HOPELESS, 10.0, 10.0),
+        (Outcome.OUT_OF_TIME, 20.0, 30.0),
+        (Outcome.HOPELESS, 0.3, 30.0),
     ):
         results = [replace(done, seconds=30.0), replace(done, outcome=outcome, seconds=seconds)]
         assert expected(done.spec, 1.0, results) == usual
+    assert expected(done.spec, 1.0, results[1:]) == 0.3  # as long as none has finished
 
 
 def test_an_idle_worker_fits_on_all_rows_while_another_has_a_trial(tmp_path):
