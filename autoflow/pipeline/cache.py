@@ -1,17 +1,20 @@
 """Prepared features on disk: the fitted, non-trainable half of extraction, once per fold and content.
 
 All workers of a machine share one folder; entries are written under a temporary name and renamed, and a
-lock file makes sure that only one worker computes an entry. The folder belongs to one run on one machine
-and is deleted with it; nothing in it outlives the run.
+lock file makes sure that only one worker computes an entry. What was not used for longest makes room where
+the disk is half full of them. The folder belongs to one run on one machine and is deleted with it; nothing in
+it outlives the run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import pickle
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +30,8 @@ from autoflow.data.schema import Schema
 from autoflow.pipeline.spec import Node
 
 _REMEMBERED_NODES = 24
+_SHARE_OF_DISK = 0.5
+"""Of what is free when a worker begins, which entries may take; a temporary folder may lie in memory."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,15 @@ class PreparedCache:
 
     Args:
         folder: shared by the workers of one machine; it is created with access for this user only.
+        most_bytes: that entries may take; None for half of what is free on the disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self._folder = folder
         self._recent: OrderedDict[str, PreparedNode] = OrderedDict()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        self._most_bytes = int(_SHARE_OF_DISK * free) if most_bytes is None else most_bytes
 
     def prepare(self, node: Node, data: FoldData, seed: int) -> PreparedNode:
         """Returns the node's extractor fitted on the training rows, with its output on all rows.
@@ -77,6 +85,7 @@ class PreparedCache:
             prepared = self._load(name, with_validation=with_validation)
             if prepared is None:
                 computed = _prepare(node, data, seed)
+                self._make_room(_num_bytes(computed))
                 self._store(name, computed)
                 # mapped from disk, so that the arrays take memory only while they are used
                 prepared = self._load(name, with_validation=with_validation) or computed
@@ -99,11 +108,39 @@ class PreparedCache:
         path = self._folder / f"{name}.extractor"
         if not path.exists():
             return None
+        os.utime(path)
         train = np.load(self._folder / f"{name}.train.npy", mmap_mode="r")
         validation = None
         if with_validation:
             validation = np.load(self._folder / f"{name}.validation.npy", mmap_mode="r")
         return PreparedNode(pickle.loads(path.read_bytes()), train, validation)
+
+    def _make_room(self, num_bytes: int) -> None:
+        """Deletes entries, the least recently used first; who has mapped one goes on reading it."""
+        sizes: dict[str, int] = {}
+        for path in self._folder.glob("*.*"):
+            with contextlib.suppress(FileNotFoundError):  # another worker makes room, too
+                entry = path.name.split(".")[0]
+                sizes[entry] = sizes.get(entry, 0) + path.stat().st_size
+        used = sum(sizes.values())
+        for extractor in sorted(self._folder.glob("*.extractor"), key=_last_use):
+            if used + num_bytes <= self._most_bytes:
+                break
+            self._delete(extractor.stem)
+            used -= sizes.get(extractor.stem, 0)
+
+    def _delete(self, name: str) -> None:
+        """Deletes an entry that no other worker is at; its extractor, which tells that it is whole, first."""
+        descriptor = os.open(self._folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        else:
+            for part in ("extractor", "train.npy", "validation.npy"):
+                (self._folder / f"{name}.{part}").unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
     def _store(self, name: str, prepared: PreparedNode) -> None:
         np.save(self._folder / f"{name}.train.npy", prepared.train)
@@ -112,6 +149,17 @@ class PreparedCache:
         partial = self._folder / f"{name}.partial"
         partial.write_bytes(pickle.dumps(prepared.extractor))
         partial.rename(self._folder / f"{name}.extractor")
+
+
+def _num_bytes(prepared: PreparedNode) -> int:
+    return prepared.train.nbytes + (0 if prepared.validation is None else prepared.validation.nbytes)
+
+
+def _last_use(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another worker deleted it just now
+        return 0.0
 
 
 def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Prepared features are computed once per content and shared."""
 
+import os
 import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +83,30 @@ def test_a_half_written_entry_is_not_taken_for_a_whole_one(tmp_path, data):
     extractor.rename(extractor.with_suffix(".partial"))  # as a kill before the last rename leaves it
     PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
     assert len(fits) == 2
+
+
+def test_what_was_not_used_for_longest_makes_room(tmp_path, data):
+    nodes = [Node("numeric", ("x", "z"), Counting(power=power)) for power in (1, 3, 5, 7)]
+    PreparedCache(tmp_path / "one").prepare(nodes[0], data, 0)
+    of_one = sum(path.stat().st_size for path in (tmp_path / "one").iterdir())
+    folder = tmp_path / "few"
+    cache, others, third = (PreparedCache(folder, most_bytes=round(3.2 * of_one)) for _ in range(3))
+    prepared = []
+    for age, node in zip((30, 20, 10), nodes, strict=False):
+        prepared.append(cache.prepare(node, data, 0))
+        (new,) = [path for path in folder.glob("*.extractor") if time.time() - path.stat().st_mtime < 5]
+        os.utime(new, (time.time() - age, time.time() - age))
+    expected = prepared[1].train.tolist()
+    others.prepare(nodes[0], data, 0)  # the oldest is asked for again
+    others.prepare(nodes[3], data, 0)
+    fits.clear()
+    for node in (nodes[0], nodes[2], nodes[3]):
+        third.prepare(node, data, 0)
+    assert not fits
+    assert prepared[1].train.tolist() == expected  # who maps what is deleted keeps it
+    third.prepare(nodes[1], data, 0)
+    assert len(fits) == 1
+    assert len(list(folder.glob("*.train.npy"))) == 3
 
 
 def test_the_folder_is_private(tmp_path, data):
