@@ -86,49 +86,58 @@ class Finisher:
             if late > _ATTEMPTS:  # a model a little late is worth more than none, but one may not be found
                 break
             try:
-                if self.earlier is not None and self.earlier.averages(members, refitted=True):
-                    return self.earlier
-                model, members, refitted = self._fitted(members)
-                if self.earlier is not None and self.earlier.averages(members, refitted=refitted):
-                    return self.earlier
-                self.observer(Stage("exporting and verifying the model"))
-                held_out = self._probabilities(members)
-                temperature = self._temperature(held_out)
-                model = replace(model, temperature=temperature)
-                scores, doubts = self._judged(members, held_out, temperature)
-                shares = told_contributions(model, self.experiment.dataset, self.observer)
-                started = time.monotonic()
-                export = self._export(model, members, scores, shares, refitted=refitted)
+                finished = self._published(members)
+                if isinstance(finished, FinishedModel):
+                    return finished
+                trouble = finished or trouble
             except (DamagedTrialError, NotFittedError) as error:
                 trouble = str(error)
             except AutoFlowError:
                 raise
             except Exception as error:  # a component's graph may raise: the next best trial has another
                 trouble = f"{type(error).__name__}: {error}"
-            else:
-                if export.folder is not None and export.verification is not None:
-                    if not export.verification.ok:
-                        self.observer(Warned(f"the model was not verified: {export.verification.message}"))
-                    for doubt in doubts:
-                        self.observer(Warned(doubt))
-                    return FinishedModel(
-                        export.folder,
-                        members,
-                        refitted,
-                        scores,
-                        export.verification,
-                        export.num_bytes,
-                        shares,
-                        doubts,
-                        refit_seconds=self.study.refits.seconds,
-                        export_seconds=time.monotonic() - started,
-                    )
-                trouble = export.refusal or trouble
             numbers = ", ".join(str(member.trial.number) for member in members)
             trials = "trial" if len(members) == 1 else "trials"
             self.observer(Warned(f"the model of {trials} {numbers} is not published: {trouble}"))
         hint = "; larger --max-latency-ms or --max-size-mb may help" if self.limits.are_set else ""
         raise NoModelError(f"none of the best trials could be exported: {trouble}{hint}")
+
+    def _published(self, members: tuple[Member, ...]) -> FinishedModel | str:
+        """Returns the model of some members once it is published, or why it is not.
+
+        Where an earlier session published just that, it returns that model.
+        """
+        if self.earlier is not None and self.earlier.averages(members, refitted=True):
+            return self.earlier
+        model, members, refitted = self._fitted(members)
+        if self.earlier is not None and self.earlier.averages(members, refitted=refitted):
+            return self.earlier
+        self.observer(Stage("exporting and verifying the model"))
+        held_out = self._probabilities(members)
+        temperature = self._temperature(held_out)
+        model = replace(model, temperature=temperature)
+        scores, doubts = self._judged(members, held_out, temperature)
+        shares = told_contributions(model, self.experiment.dataset, self.observer)
+        started = time.monotonic()
+        export = self._export(model, members, scores, shares, refitted=refitted)
+        if export.folder is None or export.verification is None:
+            return export.refusal
+        if not export.verification.ok:
+            self.observer(Warned(f"the model was not verified: {export.verification.message}"))
+        for doubt in doubts:
+            self.observer(Warned(doubt))
+        return FinishedModel(
+            export.folder,
+            members,
+            refitted,
+            scores,
+            export.verification,
+            export.num_bytes,
+            shares,
+            doubts,
+            refit_seconds=self.study.refits.seconds,
+            export_seconds=time.monotonic() - started,
+        )
 
     def _plans(self) -> Iterator[tuple[Member, ...]]:
         """Yields what to export: the ensemble first, then the best trials alone."""

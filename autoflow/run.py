@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from autoflow.search.evaluate import Experiment
 from autoflow.search.events import DataReady, Notice, Observer, Resumed
 from autoflow.search.ledger import Ledger
 from autoflow.search.leftovers import clear
+from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.serving.rows import labelled_rows
 from autoflow.session import Session, finish_seconds, resumed
@@ -87,12 +89,8 @@ def execute(
         group=settings.group,
         time_column=settings.time_column,
     )
-    if settings.test is not None:  # a wrong table should not wait for the end of the search
-        table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
-        features_for(dataset.schema.columns, table)
-        labelled_rows(dataset.schema, table)
+    _check_test(dataset, settings)
     profile = _profile(dataset, settings)
-    used = 0.0
     with contextlib.ExitStack() as stack:
         ledger = Ledger(settings.output, _identity(dataset, settings, profile))
         stack.callback(ledger.close)
@@ -106,14 +104,9 @@ def execute(
         if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):
             earlier = None
         signal_number = 0
+        used = max((entry.elapsed for entry in ledger.entries()), default=0.0)
         if results:
-            used = max(entry.elapsed for entry in ledger.entries())
-            rows = leaderboard(results, settings.metric)
-            best = next(
-                (result for result in results if rows[0].rank and result.number == rows[0].trial), None
-            )
-            num_finished = sum(result.finished for result in results)
-            observer(Resumed(num_finished, len(results) - num_finished, used, best))
+            observer(_resumption(results, settings.metric, used))
         asked = (ledger.setting("model") or {}).get("asked")
         if earlier is not None and _asks_no_more(settings, asked):
             observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
@@ -134,6 +127,21 @@ def execute(
         seconds=budget.elapsed(),
         signal_number=signal_number,
     )
+
+
+def _check_test(dataset: Dataset, settings: RunSettings) -> None:
+    """Raises DataError where `--test` does not fit: that should not wait for the end of the search."""
+    if settings.test is not None:
+        table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
+        features_for(dataset.schema.columns, table)
+        labelled_rows(dataset.schema, table)
+
+
+def _resumption(results: Sequence[TrialResult], metric: str, used: float) -> Resumed:
+    first = leaderboard(results, metric)[0]
+    best = next((result for result in results if first.rank and result.number == first.trial), None)
+    num_finished = sum(result.finished for result in results)
+    return Resumed(num_finished, len(results) - num_finished, used, best)
 
 
 def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:

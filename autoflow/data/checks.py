@@ -79,22 +79,25 @@ def check_labels(name: str, schema: Schema, labels: np.ndarray) -> None:
         )
     single = [classes[i] for i in np.flatnonzero(counts == 1)]
     if single:
-        shown = ", ".join(repr(text) for text in single[:5]) + (
-            f" and {len(single) - 5} more" if len(single) > 5 else ""
-        )
-        what, row, them = f"class {shown}", "has a single row", "it, remove that row"
-        if len(single) > 1:
-            what = f"{len(single)} of the {len(classes):,} classes ({shown})"
-            row, them = "have a single row each", "them, remove those rows"
-        quantity = (
-            f" If {label} is a quantity, put ranges in place of the numbers."
-            if schema.label_type in ("integer", "float") and len(classes) > _FEW_NUMBERS
-            else ""
-        )
-        raise DataError(
-            f"{name}: {what} of label column {label} {row}, which cannot be both learned and checked. "
-            f"Add rows of {them}, or name another label with --label.{quantity}"
-        )
+        raise DataError(f"{name}: {_lonely(single, schema)}")
+
+
+def _lonely(single: list[str], schema: Schema) -> str:
+    """Returns what to do about classes with one row each."""
+    label, num_classes = repr(schema.label), len(schema.classes)
+    shown = ", ".join(repr(text) for text in single[:5])
+    shown += f" and {len(single) - 5} more" if len(single) > 5 else ""
+    what, row, them = f"class {shown}", "has a single row", "it, remove that row"
+    if len(single) > 1:
+        what = f"{len(single)} of the {num_classes:,} classes ({shown})"
+        row, them = "have a single row each", "them, remove those rows"
+    quantity = ""
+    if schema.label_type in ("integer", "float") and num_classes > _FEW_NUMBERS:
+        quantity = f" If {label} is a quantity, put ranges in place of the numbers."
+    return (
+        f"{what} of label column {label} {row}, which cannot be both learned and checked. Add rows of "
+        f"{them}, or name another label with --label.{quantity}"
+    )
 
 
 def check_features(name: str, schema: Schema) -> None:
