@@ -114,8 +114,8 @@ def _runs(folder: Path, runs: list[Path]) -> Iterator[SetMeasured]:
 def order(sets: list[SetMeasured]) -> list[str]:
     """Returns the recipes of the sets of one shape, in an order that lowers the mean `regret`.
 
-    It begins with the order by hand, and moves one recipe after the other to where it serves most, as long
-    as that gains anything worth the name: what was not measured to matter stays where it was.
+    It begins with the order by hand, and moves one recipe after the other forward to where it serves most, no
+    further than needed, as long as that gains anything worth the name: the rest stays where it was.
     """
     known = {measured.recipe for each in sets for measured in each.measured}
     ordered = [recipe for recipe in by_hand() if recipe in known]
@@ -125,9 +125,10 @@ def order(sets: list[SetMeasured]) -> list[str]:
         moved = False
         for recipe in list(ordered):
             others = [each for each in ordered if each != recipe]
-            moves = [[*others[:place], recipe, *others[place:]] for place in range(len(ordered))]
+            earlier = reversed(range(ordered.index(recipe)))
+            moves = [[*others[:place], recipe, *others[place:]] for place in earlier]
             regrets = [_mean_regret(move, sets) for move in moves]
-            if min(regrets) < lowest - _WORTH_MOVING:
+            if min(regrets, default=lowest) < lowest - _WORTH_MOVING:
                 lowest, ordered, moved = min(regrets), moves[int(np.argmin(regrets))], True
     return ordered
 
