@@ -20,7 +20,7 @@ from autoflow.finished import FinishedModel, remember
 from autoflow.front import measured_front
 from autoflow.machine import available_bytes, available_cores
 from autoflow.report.leaderboard import leaderboard, to_csv
-from autoflow.search.costs import FinishCosts
+from autoflow.search.costs import FinishCosts, most_members
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Notice, Observer, Stage, Warned
 from autoflow.search.fidelity import rungs_of
@@ -141,6 +141,7 @@ class Session:
                 folds_may_serve=len(self.experiment.folds) > 1
                 and self.experiment.dataset.moments is None
                 and not pictures,
+                most_members=most_members(0.0 if pictures else self.settings.seconds),
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,

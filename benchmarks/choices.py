@@ -90,7 +90,14 @@ def figures(
         held_out, feature_keys=np.arange(len(held_out)), groups=None, moments=None, seed=seed + 1
     )
     again = cross_chosen(
-        trials, held_out, choice_folds, metric="log_loss", max_members=5, num_candidates=25, seed=seed
+        trials,
+        dict.fromkeys(trials),
+        held_out,
+        choice_folds,
+        metric="log_loss",
+        max_members=5,
+        of_each=25,
+        seed=seed,
     )
     own = held_out[np.concatenate([fold.validation for fold in choice_folds])]
     means = (

@@ -8,14 +8,14 @@ Works on arrays alone: where they are kept and what becomes of the figures is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
 from autoflow import metrics
 from autoflow.data.split import Fold
 from autoflow.pipeline.temperature import fit_temperature, tempered
-from autoflow.search.ensemble import TURNS, Candidate, select
+from autoflow.search.ensemble import TURNS, Candidate, best_of_each, select
 
 _JUDGED_CELLS = 12_000
 """Probabilities of one trial that any metric judges thousands of times in half a second."""
@@ -25,12 +25,13 @@ _TEMPERATURE_CELLS = 400_000
 
 def cross_chosen(
     trials: Mapping[int, np.ndarray],
+    kinds: Mapping[int, Hashable],
     labels: np.ndarray,
     folds: Sequence[Fold],
     *,
     metric: str,
     max_members: int,
-    num_candidates: int,
+    of_each: int,
     seed: int,
 ) -> np.ndarray:
     """Returns what choices predict for rows that did not choose: `float32[k, C]`.
@@ -43,11 +44,12 @@ def cross_chosen(
 
     Args:
         trials: held-out probabilities `float32[m, C]` of all finished trials by number, one or more.
+        kinds: of the trials, by number.
         labels: class codes `int[m]`.
         folds: rows that choose and rows that are predicted, one fold or more.
         metric: what is improved.
         max_members: distinct members at most, 1 or more.
-        num_candidates: trials that a selection looks at, the best ones.
+        of_each: trials of a kind that a selection looks at, the best ones.
         seed: parts and draws rows.
     """
     numbers = sorted(trials)  # of equals the earlier one ranks higher
@@ -63,10 +65,10 @@ def cross_chosen(
         else:
             true, turns = labels[fold.train], 1
             judged = [each[fold.train] for each in probabilities]
-        candidates = [Candidate(place, judged[place]) for place in _ranked(judged, true, metric)]
-        selection = select(
-            candidates[:num_candidates], true, metric=metric, max_members=max_members, seed=seed, turns=turns
-        )
+        ranked = _ranked(judged, true, metric)
+        places = best_of_each(ranked, lambda place: kinds[numbers[place]], of_each)
+        candidates = [Candidate(place, judged[place]) for place in places]
+        selection = select(candidates, true, metric=metric, max_members=max_members, seed=seed, turns=turns)
         predicted.append(_predicted(probabilities, selection.weights, labels, fold, seed))
     return np.concatenate(predicted)
 

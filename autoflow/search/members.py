@@ -9,14 +9,12 @@ import numpy as np
 
 from autoflow.data.split import Fold
 from autoflow.search.cross_choice import cross_chosen
-from autoflow.search.ensemble import Candidate, affordable_metric, select
+from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, select
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
-MAX_MEMBERS = 5
-"""Members of an ensemble at most: each costs serving time and a fit on all rows."""
-
-_CANDIDATES = 25
+_OF_EACH, _OF_EACH_JUDGED_SLOWLY = 8, 3
+"""Candidates with the same classifier, by log-loss and by other metrics."""
 _CANDIDATE_CELLS = 25_000_000
 """Probabilities of one candidate times candidates: bounds the memory of the selection."""
 _JUDGING_ROWS = 5000
@@ -68,13 +66,14 @@ class MemberChooser:
         metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
         if metric == "log_loss":  # which reads the probability of the true class only
             labels = np.zeros(len(rows), np.int64)
-            self._own = judged = self._of(
-                ranking[:_CANDIDATES], lambda number: self._of_true_class(number, rows)
-            )
+            best = best_of_each(ranking, _classifier, _OF_EACH)
+            self._own = judged = self._of(best, lambda number: self._of_true_class(number, rows))
         else:
             labels = self.labels[rows]
-            most = min(_CANDIDATES, self._most_in_memory(len(rows)))
-            judged = self._of(ranking[:most], lambda number: self.ledger.probabilities(number)[rows])
+            best = best_of_each(ranking, _classifier, _OF_EACH_JUDGED_SLOWLY)[
+                : self._most_in_memory(len(rows))
+            ]
+            judged = self._of(best, lambda number: self.ledger.probabilities(number)[rows])
         candidates = [Candidate(number, probabilities) for number, probabilities in judged.items()]
         if not candidates:
             return ()
@@ -115,11 +114,12 @@ class MemberChooser:
             return None
         return cross_chosen(
             trials,
+            {trial.number: _classifier(trial) for trial in ranking},
             self.labels,
             folds,
             metric=self.metric,
             max_members=most,
-            num_candidates=_CANDIDATES,
+            of_each=_OF_EACH if self.metric == "log_loss" else _OF_EACH_JUDGED_SLOWLY,
             seed=self.seed,
         )
 
@@ -147,3 +147,7 @@ class MemberChooser:
         if self.metric != "log_loss" and len(rows) > _JUDGING_ROWS:  # other metrics are slow
             return np.sort(np.random.default_rng(self.seed).choice(rows, _JUDGING_ROWS, replace=False))
         return rows
+
+
+def _classifier(trial: TrialResult) -> type:
+    return type(trial.spec.classifier)

@@ -17,7 +17,7 @@ from autoflow.metrics import larger_is_better
 from autoflow.search.costs import FinishCosts
 from autoflow.search.events import Observer, RefitEnded, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
-from autoflow.search.members import MAX_MEMBERS, Member, MemberChooser
+from autoflow.search.members import Member, MemberChooser
 from autoflow.search.proposals import Proposals, Vacancy
 from autoflow.search.refits import LATE_SECONDS, Refits
 from autoflow.search.sampler import Proposal, Sampler, Value, derived_seed
@@ -331,7 +331,7 @@ class Study:
         """Returns the members of the model if the search ended now; chosen once per result."""
         num_results, members = self._members
         if num_results != len(self.results):
-            members = self.chooser.choose(self.ranking(), MAX_MEMBERS, quickly=True)
+            members = self.chooser.choose(self.ranking(), self.costs.most_members, quickly=True)
             self._members = (len(self.results), members)
         return members
 

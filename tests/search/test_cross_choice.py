@@ -33,7 +33,14 @@ def chosen_again(trials, labels, metric="log_loss", folds=None, max_members=5):
     """Returns what cross-fitted choices predict, row by row."""
     folds = folds_of(labels) if folds is None else folds
     predicted = cross_chosen(
-        trials, labels, folds, metric=metric, max_members=max_members, num_candidates=25, seed=0
+        trials,
+        dict.fromkeys(trials),
+        labels,
+        folds,
+        metric=metric,
+        max_members=max_members,
+        of_each=25,
+        seed=0,
     )
     rows = np.concatenate([fold.validation for fold in folds])
     return predicted[np.argsort(rows)]

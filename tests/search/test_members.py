@@ -1,14 +1,21 @@
 """The members as they stand are chosen from what the run folder keeps; damaged files are passed over."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from autoflow import metrics
+from autoflow.components.classification.logistic_regression import LogisticRegression
+from autoflow.components.classification.majority import Majority
+from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.data.split import make_choice_folds
+from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search.ensemble import Selection
 from autoflow.search.ledger import DamagedTrialError
-from autoflow.search.members import MAX_MEMBERS, Member, MemberChooser
+from autoflow.search.members import Member, MemberChooser
 from autoflow.search.trial import Outcome, TrialResult
 
+PIPELINE = PipelineSpec((), PlainConcat(), Majority())
 LABELS = np.random.default_rng(0).integers(0, 2, 400).astype(np.int32)
 
 
@@ -24,7 +31,7 @@ class FakeLedger:
 
 
 def trial(number):
-    return TrialResult(number, None, Outcome.FINISHED, 0.5, 0.5, 1.0)
+    return TrialResult(number, PIPELINE, Outcome.FINISHED, 0.5, 0.5, 1.0)
 
 
 def guesses(seed, strength=1.0):
@@ -40,18 +47,31 @@ def chooser(ledger, metric="log_loss"):
 def test_different_good_trials_are_averaged_and_read_once():
     ledger = FakeLedger([guesses(seed) for seed in range(4)])
     choosing = chooser(ledger)
-    members = choosing.choose([trial(number) for number in range(4)], MAX_MEMBERS)
+    members = choosing.choose([trial(number) for number in range(4)], 5)
     assert len(members) > 1
     assert abs(sum(member.weight for member in members) - 1) < 1e-9
     assert [member.weight for member in members] == sorted((m.weight for m in members), reverse=True)
-    choosing.choose([trial(number) for number in range(4)], MAX_MEMBERS)
+    choosing.choose([trial(number) for number in range(4)], 5)
     assert sorted(ledger.reads) == [0, 1, 2, 3]
+
+
+def test_many_of_one_kind_leave_room_for_another():
+    lucky = guesses(0)
+    noise = np.random.default_rng(1).normal(0, 1e-3, (30, *lucky.shape))
+    alike = [np.float32(lucky * np.exp(each)) for each in noise]
+    other = guesses(31)
+    choosing = chooser(FakeLedger([*alike, other]))
+    ranking = [trial(number) for number in range(30)]
+    ranking.append(replace(trial(30), spec=replace(PIPELINE, classifier=LogisticRegression())))
+    members = choosing.choose(ranking, 5)
+    assert 30 in {member.trial.number for member in members}
+    assert 30 in {member.trial.number for member in choosing.choose(ranking, 5, quickly=True)}
 
 
 def test_of_very_many_probabilities_log_loss_still_chooses_among_all_candidates(monkeypatch):
     monkeypatch.setattr("autoflow.search.members._CANDIDATE_CELLS", 1)
     ledger = FakeLedger([guesses(seed) for seed in range(6)])
-    members = chooser(ledger).choose([trial(number) for number in range(6)], MAX_MEMBERS)
+    members = chooser(ledger).choose([trial(number) for number in range(6)], 5)
     assert len(members) > 2
     assert sorted(ledger.reads) == [0, 1, 2, 3, 4, 5]
 
@@ -59,10 +79,10 @@ def test_of_very_many_probabilities_log_loss_still_chooses_among_all_candidates(
 def test_a_damaged_trial_is_passed_over_and_named():
     ledger = FakeLedger([guesses(seed) for seed in range(3)], damaged={0})
     choosing = chooser(ledger)
-    members = choosing.choose([trial(number) for number in range(3)], MAX_MEMBERS)
+    members = choosing.choose([trial(number) for number in range(3)], 5)
     assert 0 not in {member.trial.number for member in members}
     assert "trial 0" in choosing.damaged[0]
-    assert chooser(FakeLedger([None], damaged={0})).choose([trial(0)], MAX_MEMBERS) == ()
+    assert chooser(FakeLedger([None], damaged={0})).choose([trial(0)], 5) == ()
 
 
 def test_a_quick_choice_is_by_log_loss_whatever_the_metric(monkeypatch):
