@@ -52,9 +52,9 @@ class Selection:
 def best_of_each(ranked: Sequence[Trial], kind: Callable[[Trial], Hashable], most: int) -> list[Trial]:
     """Returns the best of each kind, in the order in which they rank.
 
-    The best of hundreds are often one model with a few values changed: they share its errors and its luck, and
-    leave no place for others that a mean needs. With the best 25 whatever their kind the mean was 2 % worse on
-    800 rows, judged by rows that did not choose, and 0.2 % over eleven tables.
+    The best of hundreds are often one model with a few values changed: they share its errors and its luck,
+    and leave no place for others that a mean needs. With the best 25 whatever their kind the mean was 2 %
+    worse on 800 rows, judged by rows that did not choose, and 0.2 % over eleven tables.
 
     >>> best_of_each(["mlp 1", "mlp 2", "tree 1", "mlp 3"], lambda name: name[:3], 2)
     ['mlp 1', 'mlp 2', 'tree 1']
