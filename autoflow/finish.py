@@ -262,8 +262,10 @@ class Finisher:
         return np.sum(parts, axis=0).astype(np.float32)
 
     def _temperature(self, held_out: np.ndarray) -> float:
-        """Returns the temperature that calibrates, or 1 where the metric of the search would fall."""
+        """Returns the temperature that calibrates, or 1 where another metric of the search would fall."""
         temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
+        if self.study.metric == "log_loss":
+            return temperature
         worse = self._loss_of(tempered(held_out, temperature)) > self._loss_of(held_out)
         return 1.0 if worse else temperature
 

@@ -149,6 +149,41 @@ def evaluate_probabilities(labels: np.ndarray, probabilities: np.ndarray, classe
     )
 
 
+def imagined_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns what probability the true class of one more row might have got, a row that is predicted wrong.
+
+    Of few rows that are all right, the boldest model has the lowest log-loss, and one wrong row undoes it:
+    with 0 of m rows wrong, about one in m + 1 is to be expected (Laplace's rule of succession). The other
+    classes of a usual row share what its prediction leaves them. The rows that are wrong tell more than an
+    imagined one, which counts the less the more there are.
+
+    Args:
+        labels: class codes `int[n]`, n at least 1; -1 for a label that is no class.
+        probabilities: `float[n, C]`, rows sum to 1, C at least 2.
+
+    >>> round(imagined_error(np.array([0, 1]), np.array([[0.9, 0.1], [0.1, 0.9]])), 6)
+    0.1
+    >>> round(imagined_error(np.array([0, 0]), np.array([[0.9, 0.1], [0.1, 0.9]])), 6)  # 0.1 ** (1 / 2)
+    0.316228
+    """
+    others = probabilities.astype(np.float64)
+    others[np.arange(len(labels)), probabilities.argmax(axis=1)] = 0.0
+    left = np.maximum(others.sum(axis=1) / (probabilities.shape[1] - 1), SMALLEST_PROBABILITY)
+    num_wrong = len(labels) - int(_hits(labels, probabilities).sum())
+    return float(np.exp(np.log(left).mean() / (1 + num_wrong)))
+
+
+def careful_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the log-loss with one more row, which has the `imagined_error`; arguments as there.
+
+    Of many rows, some of them wrong, it is the log-loss. NaN where a probability is.
+    """
+    if np.isnan(probabilities).any():
+        return math.nan
+    losses = _losses(labels, probabilities).sum() - math.log(imagined_error(labels, probabilities))
+    return float(losses / (len(labels) + 1))
+
+
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Returns the expected calibration error of the most probable classes.
 

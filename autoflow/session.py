@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from autoflow.budget import Budget
 from autoflow.data.dataset import Dataset
-from autoflow.data.schema import DataProfile
+from autoflow.data.schema import ColumnKind, DataProfile
 from autoflow.durable import write_durably
 from autoflow.errors import MachineError, NoModelError, RunInterrupted
 from autoflow.export.verify import Verifier
@@ -141,7 +141,7 @@ class Session:
                 folds_may_serve=len(self.experiment.folds) > 1
                 and self.experiment.dataset.moments is None
                 and not pictures,
-                most_members=most_members(0.0 if pictures else self.settings.seconds),
+                most_members=most_members(0.0 if self._is_large() else self.settings.seconds),
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,
@@ -154,6 +154,11 @@ class Session:
         )
         study.restore()
         return study
+
+    def _is_large(self) -> bool:
+        """Tells whether each member is slow or large to serve: with towers of pictures, vectors of words."""
+        kinds = {column.kind for column in self.experiment.dataset.schema.columns}
+        return bool(kinds & {ColumnKind.IMAGE, ColumnKind.TEXT})
 
     def _chooser(self) -> MemberChooser:
         experiment = self.experiment

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from autoflow.errors import UsageError
 from autoflow.metrics import (
     calibration_error,
+    careful_log_loss,
     check_metric,
     clearly_better,
     evaluate_probabilities,
+    imagined_error,
     larger_is_better,
     metric_names,
     score,
@@ -112,6 +114,23 @@ def test_calibration_error_is_how_far_confidence_is_from_the_truth() -> None:
     assert calibration_error(labels, sure) < 0.005
     assert calibration_error(np.zeros_like(labels), sure) == pytest.approx(1 - own.mean(), abs=1e-9)
     assert calibration_error(np.array([0, -1]), np.array([[1.0, 0.0], [0.0, 1.0]])) == 0.5
+
+
+def test_the_boldest_of_few_rows_that_are_all_right_is_not_the_best() -> None:
+    labels = np.arange(100) % 2
+
+    def sure(certainty: float, num_wrong: int = 0) -> np.ndarray:
+        own = np.where(np.arange(100) < num_wrong, 1 - certainty, certainty)
+        return np.stack([np.where(labels == 0, own, 1 - own), np.where(labels == 1, own, 1 - own)], axis=1)
+
+    assert score("log_loss", labels, sure(1.0)) < score("log_loss", labels, sure(0.99))
+    assert careful_log_loss(labels, sure(0.99)) < careful_log_loss(labels, sure(1.0))
+    assert careful_log_loss(labels, sure(0.99)) < careful_log_loss(labels, sure(0.9))
+    wrong = sure(0.9, num_wrong=20)
+    assert careful_log_loss(labels, wrong) == pytest.approx(score("log_loss", labels, wrong), rel=0.01)
+    assert math.isnan(careful_log_loss(labels, np.full((100, 2), np.nan)))
+    saturated = np.eye(2, dtype=np.float32)[labels]
+    assert 0 < imagined_error(labels, saturated) < 1e-14
 
 
 def test_absent_classes() -> None:

@@ -6,6 +6,7 @@ which for a softmax is the same, so that it serves any mean of models.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ _LEAST, _GREATEST = 1 / 3, 3.0
 _CAREFUL_SPREAD, _BOLD_SPREAD = 0.25, 0.1
 """Deviations of a normal prior on the logarithm, above and below 0: few rows that are all right ask for
 endless boldness, and the rows that chose among many models flatter the choice."""
+_MOST_LOSS = -math.log(metrics.SMALLEST_PROBABILITY)
 _TURNS = 5
 _MOST_CELLS = 2_000_000
 """Probabilities that are looked at: one number needs no more, and the end of a run waits for it."""
@@ -50,7 +52,9 @@ def tempered_graph(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
     """Returns the temperature that held-out rows ask for; 1.0 where scaling does not pay.
 
-    It pays if temperatures that halves of the rows ask for lower the log-loss on the other halves.
+    It pays if temperatures that halves of the rows ask for lower the log-loss on the other halves. In both
+    one more row is imagined, a wrong one, as in `metrics.imagined_error`: rows that are all right set no
+    limit to boldness.
 
     Args:
         probabilities: held-out `float[m, C]`.
@@ -66,32 +70,39 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int)
         rows = generator.choice(len(labels), most, replace=False)
         probabilities, labels = probabilities[rows], labels[rows]
     logits = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY))
+    num_wrong = int((logits.argmax(axis=1) != labels).sum())
     gain = 0.0
     for _ in range(_TURNS):
         half = generator.permutation(len(labels)) % 2 == 0
         for known in (half, ~half):
-            temperature = _best(logits[known], labels[known])
-            gain += _loss(logits[~known], labels[~known], 1.0)
-            gain -= _loss(logits[~known], labels[~known], temperature)
-    return _best(logits, labels) if gain > 0 else 1.0
+            temperature = _best(logits[known], labels[known], num_wrong)
+            gain += _loss(logits[~known], labels[~known], 1.0, num_wrong)
+            gain -= _loss(logits[~known], labels[~known], temperature, num_wrong)
+    return _best(logits, labels, num_wrong) if gain > 0 else 1.0
 
 
-def _best(logits: np.ndarray, labels: np.ndarray) -> float:
+def _best(logits: np.ndarray, labels: np.ndarray, num_wrong: int) -> float:
     from scipy.optimize import minimize_scalar
 
     def objective(logarithm: float) -> float:
         spread = _CAREFUL_SPREAD if logarithm > 0 else _BOLD_SPREAD
         surprise = (logarithm / spread) ** 2 / 2
-        return _loss(logits, labels, float(np.exp(logarithm))) + surprise / len(labels)
+        return _loss(logits, labels, float(np.exp(logarithm)), num_wrong) + surprise / len(labels)
 
     bounds = (np.log(_LEAST), np.log(_GREATEST))
     found = minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))
 
 
-def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+def _loss(logits: np.ndarray, labels: np.ndarray, temperature: float, num_wrong: int) -> float:
     """Returns the log-loss of tempered probabilities; the logarithms are taken once for all temperatures."""
     scaled = logits / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]
-    return float(np.minimum(losses, -np.log(metrics.SMALLEST_PROBABILITY)).mean(dtype=np.float64))
+    powers = np.exp(scaled)
+    sums = np.log(powers.sum(axis=1))
+    rows = np.arange(len(labels))
+    losses = np.minimum(sums - scaled[rows, labels], _MOST_LOSS)
+    powers[rows, scaled.argmax(axis=1)] = 0.0
+    left = np.maximum(powers.sum(axis=1) / (powers.shape[1] - 1), metrics.SMALLEST_PROBABILITY)
+    imagined = np.minimum(sums - np.log(left), _MOST_LOSS).mean(dtype=np.float64) / (1 + num_wrong)
+    return float((losses.sum(dtype=np.float64) + imagined) / (len(labels) + 1))

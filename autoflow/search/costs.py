@@ -11,7 +11,8 @@ from autoflow.search.trial import TrialResult
 _MEMBERS, _MOST_MEMBERS, _MEMBER_SECONDS = 5, 8, 60.0
 """Members of an ensemble: so many, and one more for each further minute, as each costs a fit on all rows.
 
-Eight were 0.4 % better than five, judged by rows that did not choose, over eleven searches of 300 s.
+Eight were 0.4 % better than five, judged by rows that did not choose, over eleven searches of 300 s. Where
+each is large to serve, the caller asks for those of a short search.
 """
 MAX_NETWORKS_AS_FOLDS = 2
 """Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""

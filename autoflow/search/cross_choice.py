@@ -15,7 +15,7 @@ import numpy as np
 from autoflow import metrics
 from autoflow.data.split import Fold
 from autoflow.pipeline.temperature import fit_temperature, tempered
-from autoflow.search.ensemble import TURNS, Candidate, best_of_each, select
+from autoflow.search.ensemble import TURNS, Candidate, best_of_each, of_true_class, select
 
 _JUDGED_CELLS = 12_000
 """Probabilities of one trial that any metric judges thousands of times in half a second."""
@@ -56,19 +56,26 @@ def cross_chosen(
     probabilities = [trials[number] for number in numbers]
     if probabilities[0].size > _JUDGED_CELLS:
         metric = "log_loss"
-    own = np.stack([each[np.arange(len(labels)), labels] for each in probabilities])
     predicted = []
     for fold in folds:
         if metric == "log_loss":  # which reads the probability of the true class only
-            true, turns = np.zeros(len(fold.train), np.int64), TURNS
-            judged = [each[fold.train, None] for each in own]
+            true, turns, num_imagined = np.zeros(len(fold.train) + 1, np.int64), TURNS, 1
+            judged = [of_true_class(each[fold.train], labels[fold.train]) for each in probabilities]
         else:
-            true, turns = labels[fold.train], 1
+            true, turns, num_imagined = labels[fold.train], 1, 0
             judged = [each[fold.train] for each in probabilities]
         ranked = _ranked(judged, true, metric)
         places = best_of_each(ranked, lambda place: kinds[numbers[place]], of_each)
         candidates = [Candidate(place, judged[place]) for place in places]
-        selection = select(candidates, true, metric=metric, max_members=max_members, seed=seed, turns=turns)
+        selection = select(
+            candidates,
+            true,
+            metric=metric,
+            max_members=max_members,
+            num_imagined=num_imagined,
+            seed=seed,
+            turns=turns,
+        )
         predicted.append(_predicted(probabilities, selection.weights, labels, fold, seed))
     return np.concatenate(predicted)
 

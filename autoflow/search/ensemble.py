@@ -68,6 +68,17 @@ def best_of_each(ranked: Sequence[Trial], kind: Callable[[Trial], Hashable], mos
     return found
 
 
+def of_true_class(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns all that log-loss reads: `[m + 1, 1]`, the true classes' and of one more row that is wrong.
+
+    Args:
+        probabilities: `float[m, C]`.
+        labels: class codes `int[m]`.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    return np.append(own, own.dtype.type(metrics.imagined_error(labels, probabilities)))[:, None]
+
+
 def affordable_metric(metric: str, num_rows: int, num_classes: int) -> str:
     """Returns the metric that chooses members in seconds: log-loss where there are many rows of many classes.
 
@@ -83,6 +94,7 @@ def select(
     *,
     metric: str,
     max_members: int,
+    num_imagined: int = 0,
     seed: int = 0,
     turns: int = TURNS,
 ) -> Selection:
@@ -97,13 +109,14 @@ def select(
         labels: class codes `int[m]`.
         metric: what is improved.
         max_members: distinct members at most, 1 or more.
+        num_imagined: rows at the end that belong to every part of the rows, as from `metrics.imagined_error`.
         seed: parts the rows.
         turns: ways to part them, 1 or more; of many rows one is enough.
     """
     rows = _Rows(np.stack([candidate.probabilities for candidate in candidates]), labels, metric)
     weights = {0: 1.0}
     if len(candidates) > 1 and max_members > 1:
-        together, gain = _chosen_on_halves(rows, max_members, seed, turns)
+        together, gain = _chosen_on_halves(rows, max_members, num_imagined, seed, turns)
         weights = together if gain > 0 else weights
     score = metrics.score(metric, labels, rows.mean(weights))
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
@@ -141,7 +154,9 @@ class _Rows:
         return np.nan_to_num(losses)  # rows of one class have no ROC curve, whatever is predicted
 
 
-def _chosen_on_halves(rows: _Rows, max_members: int, seed: int, turns: int) -> tuple[dict[int, float], float]:
+def _chosen_on_halves(
+    rows: _Rows, max_members: int, num_imagined: int, seed: int, turns: int
+) -> tuple[dict[int, float], float]:
     """Returns the mean of the choices on several halves of the rows, and what it gained on the other halves.
 
     One choice on all rows follows their noise: of hundreds of trials on few rows the best one is the
@@ -151,10 +166,13 @@ def _chosen_on_halves(rows: _Rows, max_members: int, seed: int, turns: int) -> t
     """
     shares: Counter[int] = Counter()
     gain = 0.0
-    for turn in range(turns if len(rows.labels) < _MANY_ROWS else 1):
-        half = np.random.default_rng([seed, turn]).permutation(len(rows.labels)) % 2 == 0
+    num_rows = len(rows.labels) - num_imagined
+    everywhere = np.ones(num_imagined, bool)
+    for turn in range(turns if num_rows < _MANY_ROWS else 1):
+        half = np.random.default_rng([seed, turn]).permutation(num_rows) % 2 == 0
         for chosen_on in (half, ~half):
-            chooser, judge = rows.part(chosen_on), rows.part(~chosen_on)
+            chooser = rows.part(np.append(chosen_on, everywhere))
+            judge = rows.part(np.append(~chosen_on, everywhere))
             single = int(np.argmin(chooser.losses(chooser.judged())))
             judged = judge.judged()
             weights = _choose(chooser, max_members)

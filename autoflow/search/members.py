@@ -9,7 +9,7 @@ import numpy as np
 
 from autoflow.data.split import Fold
 from autoflow.search.cross_choice import cross_chosen
-from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, select
+from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, of_true_class, select
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
@@ -48,7 +48,7 @@ class MemberChooser:
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
-    """Of the candidates, by number: the probabilities of the true classes, `float32[m, 1]`."""
+    """Of the candidates, by number: what `of_true_class` returns."""
     _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
     """What was chosen last, unless quickly, and of how many members at most."""
 
@@ -65,11 +65,11 @@ class MemberChooser:
         rows = self._rows()
         metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
         if metric == "log_loss":  # which reads the probability of the true class only
-            labels = np.zeros(len(rows), np.int64)
+            labels, num_imagined = np.zeros(len(rows) + 1, np.int64), 1
             best = best_of_each(ranking, _classifier, _OF_EACH)
             self._own = judged = self._of(best, lambda number: self._of_true_class(number, rows))
         else:
-            labels = self.labels[rows]
+            labels, num_imagined = self.labels[rows], 0
             best = best_of_each(ranking, _classifier, _OF_EACH_JUDGED_SLOWLY)[
                 : self._most_in_memory(len(rows))
             ]
@@ -77,7 +77,9 @@ class MemberChooser:
         candidates = [Candidate(number, probabilities) for number, probabilities in judged.items()]
         if not candidates:
             return ()
-        selection = select(candidates, labels, metric=metric, max_members=max_members)
+        selection = select(
+            candidates, labels, metric=metric, max_members=max_members, num_imagined=num_imagined
+        )
         by_number = {trial.number: trial for trial in ranking}
         members = tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
         if not quickly:
@@ -138,9 +140,9 @@ class MemberChooser:
 
     def _of_true_class(self, number: int, rows: np.ndarray) -> np.ndarray:
         known = self._own.get(number)
-        if known is not None and len(known) == len(rows):
+        if known is not None and len(known) == len(rows) + 1:
             return known
-        return self.ledger.probabilities(number)[rows, self.labels[rows]][:, None]
+        return of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
 
     def _rows(self) -> np.ndarray:
         rows = np.arange(len(self.labels))

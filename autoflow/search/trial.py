@@ -87,7 +87,8 @@ class TrialResult:
         number: the trial's number.
         spec: its pipeline.
         outcome: how it ended.
-        score: validation score in the metric of the search; NaN unless finished.
+        score: validation score in the metric of the search, for log-loss `metrics.careful_log_loss`; NaN
+            unless finished.
         log_loss: validation log-loss; NaN unless finished.
         seconds: wall time on the worker; of workers that shared its folds the sum.
         iterations: rounds or epochs that the folds settled on (their median); None where there are none.

@@ -54,3 +54,12 @@ def test_the_graph_gives_the_same():
     for temperature in (0.4, 1.0, 2.5):
         served = tempered_graph(tf.constant(probabilities), temperature).numpy()
         np.testing.assert_allclose(served, tempered(probabilities, temperature), atol=1e-6)
+
+
+def test_rows_that_are_all_right_do_not_keep_a_model_certain():
+    labels = np.arange(300) % 3
+    probabilities = tempered(np.float32(0.98 * np.eye(3)[labels] + 0.02 / 3), 0.1)
+    assert probabilities.max() > 1 - 1e-6
+    assert fit_temperature(probabilities, labels, seed=0) > 1.5
+    usual = np.float32(0.98 * np.eye(3)[labels] + 0.02 / 3)
+    assert fit_temperature(usual, labels, seed=0) == pytest.approx(1.0, abs=0.1)

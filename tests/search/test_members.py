@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from autoflow import metrics
 from autoflow.components.classification.logistic_regression import LogisticRegression
@@ -55,6 +56,19 @@ def test_different_good_trials_are_averaged_and_read_once():
     assert sorted(ledger.reads) == [0, 1, 2, 3]
 
 
+def test_a_trial_that_is_certain_of_few_rows_does_not_stand_alone():
+    certain = np.eye(2, dtype=np.float32)[LABELS]
+    fair = np.float32(0.99 * certain + 0.005)
+    kept = [certain, fair]
+    choosing = chooser(FakeLedger(kept))
+    (best,) = choosing.choose([trial(1), trial(0)], 1)
+    assert best.trial.number == 1
+    weights = {each.trial.number: each.weight for each in choosing.choose([trial(1), trial(0)], 5)}
+    assert weights.get(0, 0.0) < 0.9
+    worth = choosing.cross_chosen((best,), [trial(1), trial(0)], FOLDS)
+    assert loss_of(worth) == pytest.approx(-np.log(0.995), abs=5e-3)
+
+
 def test_many_of_one_kind_leave_room_for_another():
     lucky = guesses(0)
     noise = np.random.default_rng(1).normal(0, 1e-3, (30, *lucky.shape))
@@ -88,7 +102,7 @@ def test_a_damaged_trial_is_passed_over_and_named():
 def test_a_quick_choice_is_by_log_loss_whatever_the_metric(monkeypatch):
     asked = []
 
-    def noted(candidates, labels, *, metric, max_members):
+    def noted(candidates, labels, *, metric, **others):
         asked.append(metric)
         return Selection({candidates[0].number: 1.0}, 0.0)
 

@@ -334,7 +334,7 @@ def test_what_the_model_does_not_need_any_more_is_not_waited_for(tmp_path):
     def better(job):
         score = 0.9 if job.number == 0 else 0.1
         sure = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
-        right = sure * 0.8 + 0.1 if job.number else 1.0 - (sure * 0.8 + 0.1)
+        right = sure * 0.2 + 0.4 if job.number else 1.0 - (sure * 0.98 + 0.01)
         return replace(scored(job), score=score, log_loss=score, probabilities=right)
 
     warned = []
