@@ -7,8 +7,8 @@ RUNS are folders of `accuracy.py --keep`: one run folder a set. What counts are 
 read. A search is played through with these: two workers, the recipes in some order, and at every moment the
 mean of what has finished. Each shape of data gets the order by hand, changed where that would have lowered
 the held-out log-loss over the sets of that shape. What a set would have gained from an order that was
-learned without it is printed first. `--write` puts the orders into `autoflow/search/portfolio_order.json`;
-those of shapes without a run stay.
+learned without it is printed first; where that is nothing on average, the order by hand stays. `--write`
+puts the others into `autoflow/search/portfolio_order.json`.
 """
 
 from __future__ import annotations
@@ -197,14 +197,13 @@ def _num_held_out(each: SetMeasured) -> int:
     return next(len(measured.right) for measured in each.measured if measured.right is not None)
 
 
-def left_out(sets: list[SetMeasured]) -> Iterator[list[str]]:
-    """Yields a row a set: its regret in the order by hand, and in one learned from others of its shape."""
+def left_out(sets: list[SetMeasured]) -> Iterator[tuple[float, float]]:
+    """Yields for each set its regret in the order by hand, and in one learned from the others of its shape."""
     for each in sets:
         others = [other for other in sets if other.name != each.name]
         learned = order(others) if others else by_hand()
         rest = [recipe for recipe in by_hand() if recipe not in learned]
-        by = [regret(by_hand(), each), regret(learned + rest, each)]
-        yield [each.name, each.shape, *(f"{value:.4f}" for value in by)]
+        yield regret(by_hand(), each), regret(learned + rest, each)
 
 
 def as_lines(each: SetMeasured) -> list[str]:
@@ -241,14 +240,21 @@ def main() -> None:
         if arguments.results:
             with arguments.results.open("a", encoding="utf-8") as file:
                 file.write("".join(line + "\n" for line in as_lines(each)))
-    rows = [row for sets in shapes.values() for row in left_out(sets)]
+    rows, orders = [], {}
+    for shape, sets in sorted(shapes.items()):
+        regrets = list(left_out(sets))
+        rows += [
+            [each.name, shape, f"{by_hand:.4f}", f"{learned:.4f}"]
+            for each, (by_hand, learned) in zip(sets, regrets, strict=True)
+        ]
+        means = np.mean(regrets, axis=0)
+        if means[1] < means[0]:
+            orders[shape] = order(sets)
     print(f"\n{machine()}\n")
     print(markdown(["set", "shape", "regret by hand", "learned from others"], rows) + "\n")
-    orders = {shape: order(sets) for shape, sets in sorted(shapes.items())}
     print(json.dumps(orders, indent=2))
     if arguments.write:
-        known = json.loads(ORDER_FILE.read_text(encoding="utf-8"))
-        ORDER_FILE.write_text(json.dumps(known | orders, indent=2) + "\n", encoding="utf-8")
+        ORDER_FILE.write_text(json.dumps(orders, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ data fall back or are left out, and every registered component that the file doe
 of its own, so that a third-party component is searched without being listed anywhere. Those under
 `sampled_only` are costly and seldom the best: only the sampler draws them.
 
-`benchmarks/portfolio.py --write` puts an order for each shape of data into `portfolio_order.json`. What it
-found so far was no better in whole runs than the order by hand, so that file is empty.
+`benchmarks/portfolio.py --write` puts orders into `portfolio_order.json`, for the shapes of data whose sets
+gain from an order that was learned from the others of their shape.
 """
 
 from __future__ import annotations
