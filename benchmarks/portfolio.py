@@ -198,7 +198,7 @@ def _num_held_out(each: SetMeasured) -> int:
 
 
 def left_out(sets: list[SetMeasured]) -> Iterator[tuple[float, float]]:
-    """Yields for each set its regret in the order by hand, and in one learned from the others of its shape."""
+    """Yields for each set its regret in the order by hand, and in one learned from others of its shape."""
     for each in sets:
         others = [other for other in sets if other.name != each.name]
         learned = order(others) if others else by_hand()
