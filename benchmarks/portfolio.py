@@ -37,8 +37,11 @@ _SHARES = np.array([0.25, 0.5, 0.75, 1.0])
 _LEAST_SECONDS = 0.2
 """Below this the cost of a trial is what the search around it takes."""
 _IMPORT_SECONDS = 5.0
-_MOMENTS = np.geomspace(3.0, 200.0, 24)
-"""Seconds after the first trial began."""
+_MOMENTS = np.geomspace(12.0, 280.0, 24)
+"""Seconds after the first trial began, when searches of half a minute to five minutes end.
+
+With earlier moments, too, quick and weak recipes came first, and a minute was over before the best was done.
+"""
 _MOST_HELD_OUT = 1_000
 _WORTH_MOVING = 5e-4
 
