@@ -5,8 +5,8 @@ data fall back or are left out, and every registered component that the file doe
 of its own, so that a third-party component is searched without being listed anywhere. Those under
 `sampled_only` are costly and seldom the best: only the sampler draws them.
 
-`benchmarks/portfolio.py --write` puts orders into `portfolio_order.json`, for the shapes of data whose sets
-gain from an order that was learned from the others of their shape.
+`benchmarks/portfolio.py --write` puts orders into `portfolio_order.json`, for shapes of data whose sets gain
+from an order that was learned from others of their shape, in whole runs, too.
 """
 
 from __future__ import annotations
