@@ -92,7 +92,7 @@ def test_what_is_good_and_quick_moves_to_the_front_and_the_rest_stays(script):
 def test_one_worker_keeps_to_networks_and_imports_once(script):
     names = script.by_hand()[1:5]
     kinds = [True, True, False, False]
-    each = made_up(script, "s", [(n, 10.0, 0.7, k) for n, k in zip(names, kinds, strict=True)])
+    each = made_up(script, "s", [(n, 20.0, 0.7, k) for n, k in zip(names, kinds, strict=True)])
     ends = {one.recipe: at for one, at in script.schedule(names, each)}
-    assert [ends[name] for name in names] == [15.0, 25.0, 10.0, 20.0]
+    assert [ends[name] for name in names] == [25.0, 45.0, 20.0, 40.0]
     assert script.regret(names, each) > 0
