@@ -99,12 +99,13 @@ def execute(
         experiment = Experiment(dataset, plan.folds, settings.metric, settings.seed, plan.set_aside)
         if ledger.setting("session"):  # its watcher may have been killed, too
             clear(ledger.setting("session"))
-        results = [entry.result for entry in ledger.entries()]
+        entries = ledger.entries()
+        results = [entry.result for entry in entries]
         earlier = remembered(ledger, results)
         if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):
             earlier = None
         signal_number = 0
-        used = max((entry.elapsed for entry in ledger.entries()), default=0.0)
+        used = max((entry.elapsed for entry in entries), default=0.0)
         if results:
             observer(_resumption(results, settings.metric, used))
         asked = (ledger.setting("model") or {}).get("asked")
