@@ -6,7 +6,7 @@ Reading, guessing and checking happen in their own files; `load_dataset` is thei
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +64,7 @@ class Dataset:
 
     name: str
     schema: Schema
-    raw: dict[str, np.ndarray]
+    raw: Mapping[str, np.ndarray]
     labels: np.ndarray
     groups: np.ndarray | None = None
     moments: np.ndarray | None = None
@@ -81,9 +81,16 @@ class Dataset:
 
     def rows(self, indices: np.ndarray) -> Dataset:
         """Returns the rows with these numbers, in this order."""
+        return self._with(indices, {name: values[indices] for name, values in self.raw.items()})
+
+    def view(self, indices: np.ndarray) -> Dataset:
+        """As `rows`, but the raw values of a column are copied each time that it is read, and not kept."""
+        return self._with(indices, _RowsOf(self.raw, indices))
+
+    def _with(self, indices: np.ndarray, raw: Mapping[str, np.ndarray]) -> Dataset:
         return replace(
             self,
-            raw={name: values[indices] for name, values in self.raw.items()},
+            raw=raw,
             labels=self.labels[indices],
             groups=None if self.groups is None else self.groups[indices],
             moments=None if self.moments is None else self.moments[indices],
@@ -253,6 +260,22 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
                 f"the model cannot read; in the training rows it was {column.kind.value}."
             )
     return {column.name: raw_values(column, table.columns[column.name], table.folder) for column in columns}
+
+
+class _RowsOf(Mapping[str, np.ndarray]):
+    """Some rows of raw values by header: folds of a million rows would be copies of nearly all of them."""
+
+    def __init__(self, raw: Mapping[str, np.ndarray], indices: np.ndarray) -> None:
+        self._raw, self._indices = raw, indices
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._raw[name][self._indices]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
 
 
 def stacked(columns: Sequence[Column], raw: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -30,6 +30,8 @@ from autoflow.data.schema import Schema
 from autoflow.pipeline.spec import Node
 
 _REMEMBERED_NODES = 24
+_REMEMBERED_BYTES = 2**26
+"""Of one node at most: what was read of a mapped file counts as memory for as long as it is mapped."""
 _SHARE_OF_DISK = 0.5
 """Of what is free when a worker begins, which entries may take; a temporary folder may lie in memory."""
 
@@ -89,7 +91,8 @@ class PreparedCache:
                 self._store(name, computed)
                 # mapped from disk, so that the arrays take memory only while they are used
                 prepared = self._load(name, with_validation=with_validation) or computed
-        self._recent[name] = prepared
+        if _num_bytes(prepared) <= _REMEMBERED_BYTES:
+            self._recent[name] = prepared
         if len(self._recent) > _REMEMBERED_NODES:
             self._recent.popitem(last=False)
         return prepared

@@ -154,14 +154,14 @@ class Evaluator:
         )
 
     def _folds_with(self, share: float) -> list[FoldData]:
-        """Returns the folds with a share of their training rows; made once a share, as rows are copied."""
+        """Returns the folds with a share of their training rows; drawn once a share."""
         if share not in self._folds:
             dataset, seed = self._experiment.dataset, self._experiment.seed
             self._folds[share] = [
                 FoldData(
                     f"{dataset.fingerprint}/{number}/{share:g}",
-                    dataset.rows(sampled(fold.train, dataset.labels[fold.train], share, seed=seed)),
-                    dataset.rows(fold.validation),
+                    dataset.view(sampled(fold.train, dataset.labels[fold.train], share, seed=seed)),
+                    dataset.view(fold.validation),
                 )
                 for number, fold in enumerate(self._experiment.folds)
             ]

@@ -83,3 +83,22 @@ class CategorySets:
 
         code = tf.cast(tf.clip_by_value(values, -1.0, float(self.num_codes)), tf.int32)
         return tf.gather(stored(self.flags), start + code)
+
+    def each_outside_graph(self, starts: np.ndarray, columns: np.ndarray, by_column: tf.Tensor) -> tf.Tensor:
+        """Returns `tf.bool[S, B]`: for each set and row whether the row's code is outside.
+
+        Args:
+            starts: `int32[S]`.
+            columns: `int32[S]`, the feature that each set is of, ascending.
+            by_column: `tf.float32[d, B]` without NaN.
+        """
+        import tensorflow as tf
+
+        around = np.arange(-1, self.num_codes + 1)
+        outside = []
+        for column in np.unique(columns):
+            # a row of flags for each code: looking up one copies the answers of all sets of a column
+            flags = self.flags[starts[columns == column] + around[:, None]]
+            code = tf.cast(tf.clip_by_value(by_column[column], -1.0, float(self.num_codes)), tf.int32)
+            outside.append(tf.gather(stored(flags), code + 1))
+        return tf.transpose(tf.concat(outside, axis=1))

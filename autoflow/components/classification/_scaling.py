@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _LIMIT = 10.0
 """Standard deviations beyond which a value is an outlier and is cut off."""
 
+_CHUNK = 1 << 20
+"""Numbers that are looked at at once: a copy of all of them in double precision may be gigabytes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -30,10 +33,13 @@ class Scaling:
     def fit(cls, features: np.ndarray) -> Scaling:
         """Returns the scaling of training rows `float32[n, d]`; constant features become 0."""
         mean = features.mean(axis=0, dtype=np.float64)
-        deviation = features.std(axis=0, dtype=np.float64)
-        low, high = features.min(axis=0).astype(np.float64), features.max(axis=0).astype(np.float64)
-        extreme = (features == low.astype(np.float32)) | (features == high.astype(np.float32))
-        two_valued = extreme.all(axis=0)
+        least, most = features.min(axis=0), features.max(axis=0)
+        squares, two_valued = np.zeros(len(mean)), np.ones(len(mean), bool)
+        for rows in _chunks(features):
+            squares += np.square(features[rows] - mean).sum(axis=0)
+            two_valued &= ((features[rows] == least) | (features[rows] == most)).all(axis=0)
+        deviation = np.sqrt(squares / len(features))
+        low, high = least.astype(np.float64), most.astype(np.float64)
         # a flag that is set in few rows must not become a giant that a penalty cannot hold
         deviation = np.where(two_valued, np.maximum(deviation, 0.1 * (high - low)), deviation)
         varies = (high > low) & (deviation > 1e-12 * np.maximum(np.abs(low), np.abs(high)))
@@ -42,7 +48,12 @@ class Scaling:
 
     def transform(self, features: np.ndarray) -> np.ndarray:
         """Returns `float32[n, d]`."""
-        return np.clip((features - self.shift) * self.scale, -_LIMIT, _LIMIT)
+        scaled = np.empty(features.shape, np.float32)
+        for rows in _chunks(features):
+            np.subtract(features[rows], self.shift, out=scaled[rows])
+            scaled[rows] *= self.scale
+            np.clip(scaled[rows], -_LIMIT, _LIMIT, out=scaled[rows])
+        return scaled
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the same as `transform` for `tf.float32[B, d]`."""
@@ -50,3 +61,8 @@ class Scaling:
 
         scaled = (features - tf.constant(self.shift)) * tf.constant(self.scale)
         return tf.clip_by_value(scaled, -_LIMIT, _LIMIT)
+
+
+def _chunks(features: np.ndarray) -> list[slice]:
+    size = max(1, _CHUNK // max(1, features.shape[1]))
+    return [slice(start, start + size) for start in range(0, len(features), size)]

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow.components.classification._category_sets import NO_SET, CategorySets
+from autoflow.components.classification._first_splits import FirstSplits
 from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_LESS = 0.9
+"""Share of the trees that still have steps to go below which the others are left out of a step."""
 
 _CHUNK = 1 << 17
 """Pairs of tree and row that NumPy walks at once: the working arrays stay in the second-level cache."""
@@ -163,32 +167,56 @@ class Forest:
         """Returns the same as `sums` for `tf.float32[B, d]`."""
         import tensorflow as tf
 
-        rows, columns = tf.shape(features)[0], tf.shape(features)[1]
-        sets = self.sets
-        if sets is None:
-            flat = tf.reshape(tf.where(tf.math.is_nan(features), tf.zeros_like(features), features), [-1])
+        if self.sets is None:
+            known = tf.where(tf.math.is_nan(features), tf.zeros_like(features), features)
         else:
-            flat = tf.reshape(sets.filled_graph(features), [-1])
-        first = tf.range(rows) * columns
-        # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
-        parts = [self.feature, self.child, self.threshold.view(np.int32)]
-        table = stored(np.stack(parts if sets is None else [*parts, self.set_start], axis=1))
-        node = tf.tile(tf.constant(self.roots)[:, None], [1, rows])
-        # unrolled: a while loop costs more than the gathers of one row
-        for _ in range(self.depth):
-            feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)
-            value = tf.gather(flat, feature + first)
-            beyond = value > tf.bitcast(threshold, tf.float32)
-            if sets is not None:
-                beyond = beyond | sets.outside_graph(start[0], value)
-            node = child + tf.cast(beyond, tf.int32)
-        values = tf.gather(stored(self.values), tf.gather(stored(self.leaf), node))
+            known = self.sets.filled_graph(features)
+        first = FirstSplits.build(self.roots, self.feature, self.threshold, self.child, self.set_start)
+        place = first.graph(known, self.sets)
+        if first.rest.any():
+            node = self._on_graph(tf.gather(stored(first.exits.ravel()), place), first.rest, known)
+            values = tf.gather(stored(self.values), tf.gather(stored(self.leaf), node))
+        else:
+            values = tf.gather(stored(self.values[self.leaf[first.exits.ravel()]]), place)
+        if self.turns > 1:
+            values = tf.gather(values, np.argsort(first.order))
         width = self.values.shape[1]
         groups = len(self.roots) // self.turns
+        rows = tf.shape(features)[0]
         precise = tf.cast(values, tf.float64) if width == 1 else values
         grouped = tf.reduce_sum(tf.reshape(precise, [groups, self.turns, rows, width]), axis=0)
         sums = tf.reshape(tf.transpose(grouped, [1, 0, 2]), [rows, self.turns * width])
         return tf.cast(sums, tf.float32)
+
+    def _on_graph(self, node: tf.Tensor, rest: np.ndarray, known: tf.Tensor) -> tf.Tensor:
+        """Returns the leaves `tf.int32[T, B]` below nodes `tf.int32[T, B]`, for features without NaN.
+
+        Args:
+            node: of trees in any order.
+            rest: `int[T]`, the most steps to go in each tree, descending.
+            known: `tf.float32[B, d]`.
+        """
+        import tensorflow as tf
+
+        rows, columns = tf.shape(known)[0], tf.shape(known)[1]
+        flat, first = tf.reshape(known, [-1]), tf.range(rows) * columns
+        # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
+        parts = [self.feature, self.child, self.threshold.view(np.int32)]
+        table = stored(np.stack(parts if self.sets is None else [*parts, self.set_start], axis=1))
+        arrived = []
+        # unrolled: a while loop costs more than the gathers of one row
+        for step in range(int(rest[0])):
+            going = int((rest > step).sum())
+            if going < _LESS * int(node.shape[0]):
+                arrived.append(node[going:])
+                node = node[:going]
+            feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)
+            value = tf.gather(flat, feature + first)
+            beyond = value > tf.bitcast(threshold, tf.float32)
+            if self.sets is not None:
+                beyond = beyond | self.sets.outside_graph(start[0], value)
+            node = child + tf.cast(beyond, tf.int32)
+        return tf.concat([node, *reversed(arrived)], axis=0)
 
 
 def round_down(values: np.ndarray) -> np.ndarray:
