@@ -62,44 +62,23 @@ class FirstSplits:
     ) -> FirstSplits:
         """Returns the splits that shorten the longest ways most; arguments are those of a `Forest`."""
         heights = _heights(roots, child)
-        trees = np.arange(len(roots))
-        sizes = np.diff(np.append(roots, len(child))) // 2
-        most = min(_MOST_EXITS, 1 + int(sizes.max()))
-        nodes = np.zeros((len(roots), most), np.int64)
-        # each exit is a part of the line from 0 to 1, so that exits are in order from left to right
-        start, width = np.full(nodes.shape, _NOT_THERE), np.zeros(nodes.shape)
-        nodes[:, 0], start[:, 0], width[:, 0] = roots, 0.0, 1.0
-        asked = np.zeros((most - 1, len(roots)), np.int64)
-        left_from, left_to = np.zeros(asked.shape), np.zeros(asked.shape)
-        for place in range(most - 1):
-            highest = np.where(start < _NOT_THERE, heights[nodes], 0).argmax(axis=1)
-            split = nodes[trees, highest]
-            inner = child[split] != split
-            tree, exit_, split = trees[inner], highest[inner], split[inner]
-            middle = start[tree, exit_] + width[tree, exit_] / 2
-            asked[place, tree] = split
-            left_from[place, tree], left_to[place, tree] = start[tree, exit_], middle
-            # the left side stays in the place of the exit that is split, the right side takes a new one
-            nodes[tree, exit_], nodes[tree, place + 1] = child[split], child[split] + 1
-            start[tree, place + 1] = middle
-            width[tree, exit_] = width[tree, place + 1] = width[tree, exit_] / 2
-        order = start.argsort(axis=1)
-        nodes, start = np.take_along_axis(nodes, order, axis=1), np.take_along_axis(start, order, axis=1)
-        rest = np.where(start < _NOT_THERE, heights[nodes], 0).max(axis=1)
+        ways = _Ways.to(roots, child, heights)
+        is_there = ways.start < _NOT_THERE
+        rest = np.where(is_there, heights[ways.nodes], 0).max(axis=1)
         by_rest = np.argsort(-rest, kind="stable")
-        used = left_to > left_from
-        kinds = np.stack([set_start[asked], feature[asked], threshold[asked].view(np.int32)], axis=-1)
-        kinds[~used] = kinds[used][:1] if used.any() else 0
-        different, number = _distinct(kinds)
+        looks = np.stack([set_start, feature, threshold.view(np.int32)], axis=-1)[ways.asked]
+        used = ways.left_to > ways.left_from
+        looks[~used] = looks[used][:1]  # any that is asked anyway
+        different, number = _distinct(looks)
         by_threshold = different[:, 0] == NO_SET
-        last = np.repeat(nodes[:, -1:], _MOST_EXITS + 1 - most, axis=1)
+        last = np.repeat(ways.nodes[:, -1:], _MOST_EXITS + 1 - ways.nodes.shape[1], axis=1)
         return cls(
             feature=different[:, 1],
             threshold=different[by_threshold, 2].view(np.float32),
             set_start=different[~by_threshold, 0],
             split=number[:, by_rest],
-            mask=_masks(start, left_from, left_to)[:, by_rest],
-            exits=np.concatenate([nodes, last], axis=1)[by_rest].astype(np.int32),
+            mask=ways.masks()[:, by_rest],
+            exits=np.concatenate([ways.nodes, last], axis=1)[by_rest].astype(np.int32),
             rest=rest[by_rest],
             order=by_rest,
         )
@@ -126,6 +105,64 @@ class FirstSplits:
         return lowest + stored(first[:, None])
 
 
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """Which splits are asked, and where they lead.
+
+    Exits are parts of the line from 0 to 1, as they lie in the tree from left to right.
+
+    Args:
+        nodes: `int[T, E]`, the exits from left to right.
+        start: `float[T, E]`, where the part of each begins; `_NOT_THERE` in places that a tree does not use.
+        asked: `int[P, T]`, the splits, root first.
+        left_from: `float[P, T]`, where the part to the left of each split begins.
+        left_to: `float[P, T]`, where it ends; not above `left_from` in places that a tree does not use.
+    """
+
+    nodes: np.ndarray
+    start: np.ndarray
+    asked: np.ndarray
+    left_from: np.ndarray
+    left_to: np.ndarray
+
+    @classmethod
+    def to(cls, roots: np.ndarray, child: np.ndarray, heights: np.ndarray) -> _Ways:
+        """Returns the ways that leave the fewest steps: the exit with most below it is split next."""
+        trees = np.arange(len(roots))
+        num_splits = np.diff(np.append(roots, len(child))) // 2
+        most = min(_MOST_EXITS, 1 + int(num_splits.max()))
+        nodes = np.zeros((len(roots), most), np.int64)
+        start, width = np.full(nodes.shape, _NOT_THERE), np.zeros(nodes.shape)
+        nodes[:, 0], start[:, 0], width[:, 0] = roots, 0.0, 1.0
+        asked = np.zeros((most - 1, len(roots)), np.int64)
+        left_from, left_to = np.zeros(asked.shape), np.zeros(asked.shape)
+        for place in range(most - 1):
+            highest = np.where(start < _NOT_THERE, heights[nodes], 0).argmax(axis=1)
+            node = nodes[trees, highest]
+            splits = child[node] != node
+            tree, at, node = trees[splits], highest[splits], node[splits]
+            half = width[tree, at] / 2
+            middle = start[tree, at] + half
+            asked[place, tree] = node
+            left_from[place, tree], left_to[place, tree] = start[tree, at], middle
+            # the left side stays in the place of the exit that is split, the right side takes a new one
+            nodes[tree, at], nodes[tree, place + 1] = child[node], child[node] + 1
+            start[tree, place + 1] = middle
+            width[tree, at] = width[tree, place + 1] = half
+        order = start.argsort(axis=1)
+        nodes, start = (np.take_along_axis(each, order, axis=1) for each in (nodes, start))
+        return cls(nodes, start, asked, left_from, left_to)
+
+    def masks(self) -> np.ndarray:
+        """Returns `int32[P, T]`: a bit for each exit that is not to the left of the split."""
+        bits = np.left_shift(np.uint32(1), np.arange(self.start.shape[1], dtype=np.uint32))
+        masks = np.empty(self.asked.shape, np.uint32)
+        for place, (low, high) in enumerate(zip(self.left_from, self.left_to, strict=True)):
+            to_the_left = (self.start >= low[:, None]) & (self.start < high[:, None])
+            masks[place] = ~(to_the_left @ bits)
+        return masks.view(np.int32)
+
+
 def _heights(roots: np.ndarray, child: np.ndarray) -> np.ndarray:
     """Returns `int[nodes]`, the steps from each node to the leaf that is farthest below it."""
     levels, level = [], roots
@@ -138,25 +175,15 @@ def _heights(roots: np.ndarray, child: np.ndarray) -> np.ndarray:
     return heights
 
 
-def _distinct(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different rows `int32[U, 3]` of `int32[P, T, 3]`, and `int32[P, T]`, which of them each is.
 
-    Splits by thresholds, which have no set, come first; then those by sets, column by column.
+    Rows are start of a set, feature and bits of a threshold. Those without a set come first.
     """
-    flat = kinds.reshape(-1, 3)
+    flat = looks.reshape(-1, 3)
     order = np.lexsort((flat[:, 2], flat[:, 0], flat[:, 1], flat[:, 0] != NO_SET))
     is_new = np.ones(len(flat), bool)
     is_new[1:] = (flat[order[1:]] != flat[order[:-1]]).any(axis=1)
     number = np.empty(len(flat), np.int32)
     number[order] = np.cumsum(is_new) - 1
-    return flat[order[is_new]], number.reshape(kinds.shape[:2])
-
-
-def _masks(start: np.ndarray, left_from: np.ndarray, left_to: np.ndarray) -> np.ndarray:
-    """Returns `int32[P, T]`: the exits but those to the left of each split, which begin in its left part."""
-    bits = np.left_shift(np.uint32(1), np.arange(start.shape[1], dtype=np.uint32))
-    masks = np.empty(left_from.shape, np.uint32)
-    for place, (low, high) in enumerate(zip(left_from, left_to, strict=True)):
-        dead = (start >= low[:, None]) & (start < high[:, None])
-        masks[place] = ~(dead @ bits)
-    return masks.view(np.int32)
+    return flat[order[is_new]], number.reshape(looks.shape[:2])

@@ -1,0 +1,125 @@
+"""Masks must lead every row to the exit to which stepping down leads it, whatever the shape of the tree."""
+
+import numpy as np
+import pytest
+
+from autoflow.components.classification._category_sets import NO_SET
+from autoflow.components.classification._first_splits import FirstSplits
+from autoflow.components.classification._trees import Forest
+
+ROWS, COLUMNS = 300, 5
+
+
+def grown(shape: str, num_splits: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns one tree: `"chain"` to the right or left, `"full"`, or `"random"`."""
+    left, right = np.full(num_splits, -1), np.full(num_splits, -1)
+    free = [(0, side) for side in (left, right)]
+    for split in range(1, num_splits):
+        place = {"chain": int(generator.integers(len(free) - 2, len(free))), "full": 0}.get(
+            shape, int(generator.integers(len(free)))
+        )
+        parent, side = free.pop(place)
+        side[parent] = split
+        free += [(split, left), (split, right)]
+    open_sides = [(split, side) for split in range(num_splits) for side in (left, right) if side[split] < 0]
+    for leaf, (split, side) in enumerate(open_sides):
+        side[split] = ~leaf
+    return {
+        "feature": generator.integers(0, COLUMNS, num_splits),
+        "threshold": generator.normal(size=num_splits).round(1),
+        "left": left,
+        "right": right,
+    }
+
+
+def forest_of(shapes: list[tuple[str, int]], turns: int = 1) -> Forest:
+    generator = np.random.default_rng(0)
+    trees = [grown(shape, size, generator) for shape, size in shapes]
+    splits = np.array([size for _, size in shapes])
+    joined = {
+        key: np.concatenate([tree[key] for tree in trees]).astype(trees[0][key].dtype) for key in trees[0]
+    }
+    values = generator.normal(size=(int(splits.sum()) + len(shapes), 1))
+    return Forest.build(splits=splits, values=values, turns=turns, **joined)
+
+
+def rows() -> np.ndarray:
+    features = np.random.default_rng(1).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+    features[:50] = features[:50].round(1)  # on the thresholds themselves
+    return features
+
+
+def arrivals(first: FirstSplits, features: np.ndarray) -> np.ndarray:
+    """Returns the node `int[T, n]` to which the masks lead each row, tree by tree."""
+    goes_right = first.threshold[:, None] < features[:, first.feature].T
+    alive = np.full((len(first.exits), len(features)), 2**31 - 1, np.int32)
+    for split, mask in zip(first.split, first.mask, strict=True):
+        alive &= np.where(goes_right[split], mask[:, None], np.int32(-1))
+    bits = (alive[:, :, None] >> np.arange(32)) & 1
+    lowest = np.where(bits.any(axis=2), bits.argmax(axis=2), 32)
+    return np.take_along_axis(first.exits, lowest, axis=1)[np.argsort(first.order)]
+
+
+def step_down(forest: Forest, node: np.ndarray, features: np.ndarray, steps: int) -> np.ndarray:
+    row = np.arange(len(features))
+    for _ in range(steps):
+        node = forest.child[node] + (features[row, forest.feature[node]] > forest.threshold[node])
+    return node
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [("full", 31)],
+        [("full", 30)],
+        [("full", 127)],
+        [("chain", 60)],
+        [("random", 200), ("chain", 12), ("full", 3), ("random", 0), ("random", 31), ("random", 1)],
+        [("random", 0), ("random", 0)],
+    ],
+)
+def test_masks_lead_where_steps_lead(shapes):
+    forest, features = forest_of(shapes), rows()
+    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
+    reached = arrivals(first, features)
+    roots = np.repeat(forest.roots[:, None], ROWS, axis=1)
+    leaves = step_down(forest, roots, features, forest.depth)
+    np.testing.assert_array_equal(step_down(forest, reached, features, int(first.rest[0])), leaves)
+    exact = first.rest[np.argsort(first.order)] == 0
+    np.testing.assert_array_equal(reached[exact], leaves[exact])
+
+
+def test_trees_of_up_to_31_splits_need_no_steps():
+    forest = forest_of([("full", 31), ("chain", 31), ("random", 7)])
+    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
+    assert first.rest.tolist() == [0, 0, 0]
+
+
+def test_the_longest_ways_are_shortened():
+    forest = forest_of([("chain", 60)])
+    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
+    assert forest.depth == 60
+    assert first.rest.tolist() == [29]
+
+
+def test_equal_splits_are_asked_once():
+    forest = forest_of([("random", 20)] * 8)
+    forest.feature[:] = 2
+    forest.threshold[np.isfinite(forest.threshold)] = 0.5
+    first = FirstSplits.build(
+        forest.roots, forest.feature, forest.threshold, forest.child, np.full_like(forest.set_start, NO_SET)
+    )
+    assert first.feature.tolist() == [2]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_the_graph_adds_up_what_stepping_down_adds_up(turns):
+    import tensorflow as tf
+
+    shapes = [("random", 150), ("full", 31), ("chain", 40), ("random", 0), ("random", 90), ("full", 7)]
+    forest, features = forest_of(shapes, turns), rows()
+    features[3, 1] = np.nan
+    answer = tf.function(forest.graph)(tf.constant(features)).numpy()
+    np.testing.assert_allclose(answer, forest.sums(features), atol=1e-6)
+    alone = [forest.graph(tf.constant(features[row : row + 1])).numpy()[0] for row in range(8)]
+    np.testing.assert_allclose(alone, forest.sums(features[:8]), atol=1e-6)
