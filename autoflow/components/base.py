@@ -324,11 +324,13 @@ class LabelledFeatures:
         features: `float32[n, d]`.
         labels: `int32[n]`.
         categorical: the columns of `features`, rising, that are codes of categories, whole numbers from 0 on.
+        is_disposable: whether `features` may be written over: of a million rows a copy is gigabytes.
     """
 
     features: np.ndarray
     labels: np.ndarray
     categorical: tuple[int, ...] = ()
+    is_disposable: bool = False
 
 
 @dataclass(frozen=True)

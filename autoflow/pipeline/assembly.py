@@ -108,6 +108,7 @@ def fit_pipeline(
     extractors = tuple(node.extractor for node in nodes)
     train = [node.train for node in nodes] or [_no_features(data.train.num_rows)]
     validation = [node.validation for node in nodes if node.validation is not None]
+    nodes.clear()  # what is no longer mapped takes no memory
     if data.validation is not None:
         validation = validation or [_no_features(data.validation.num_rows)]
     if isinstance(spec.classifier, NeuralClassifier):
@@ -121,8 +122,11 @@ def fit_pipeline(
         )
     elif isinstance(spec.classifier, MatrixClassifier):
         codes = categorical_columns(extractors)
+        is_copy = len(train) > 1
+        rows = LabelledFeatures(_merge(train), data.train.labels, codes, is_disposable=is_copy)
+        train.clear()
         model = spec.classifier.fit(
-            LabelledFeatures(_merge(train), data.train.labels, codes),
+            rows,
             LabelledFeatures(_merge(validation), data.validation.labels, codes)
             if data.validation is not None
             else None,

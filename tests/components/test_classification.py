@@ -215,6 +215,16 @@ def test_scikit_learn_forests_are_exact_at_the_edges_of_float32(num_classes):
     np.testing.assert_allclose(graph_answers(forest, asked), expected, atol=1e-6)
 
 
+def test_a_linear_model_writes_only_over_features_that_it_may_write_over():
+    train = rows(200, 3)
+    kept = train.features.copy()
+    fitted = lookup(Role.CLASSIFICATION, "logistic_regression")().fit(train, None, FitContext(3))
+    np.testing.assert_array_equal(train.features, kept)
+    again = lookup(Role.CLASSIFICATION, "logistic_regression")().fit(replace(train, is_disposable=True), None, FitContext(3))
+    np.testing.assert_array_equal(again.weights, fitted.weights)
+    assert (train.features != kept).any()
+
+
 def test_thresholds_are_rounded_down():
     exact = np.concatenate([np.random.default_rng(0).normal(size=1000), [0.1, 1e300, -1e300, 0.0, 5e-324]])
     rounded = round_down(exact)

@@ -70,6 +70,17 @@ def test_rows(dataset):
     assert some.raw["text"].tolist() == [dataset.raw["text"][i] for i in (5, 2, 2)]
 
 
+def test_a_view_has_the_rows_and_no_copy_of_them(dataset):
+    few, view = dataset.rows(np.array([2, 0])), dataset.view(np.array([2, 0]))
+    assert list(view.raw) == list(few.raw)
+    assert len(view.raw) == len(few.raw)
+    for name, values in few.raw.items():
+        np.testing.assert_array_equal(view.raw[name], values)
+    assert view.labels.tolist() == few.labels.tolist()
+    name = next(iter(few.raw))
+    assert view.raw[name] is not view.raw[name]
+
+
 def test_profile(dataset):
     profile = dataset.profile()
     assert profile.num_rows == NUM_ROWS

@@ -68,6 +68,17 @@ def test_every_fitted_step_sees_training_rows_only(tmp_path, data):
     assert np.array_equal(fits[0], data.train.matrix(("x", "z")))
 
 
+def test_large_nodes_are_read_again_and_not_kept(tmp_path, data, monkeypatch):
+    cache = PreparedCache(tmp_path / "cache")
+    assert cache.prepare(NODE, data, 0) is cache.prepare(NODE, data, 0)
+    monkeypatch.setattr("autoflow.pipeline.cache._REMEMBERED_BYTES", 100)
+    other = PreparedCache(tmp_path / "cache")
+    first, second = other.prepare(NODE, data, 0), other.prepare(NODE, data, 0)
+    assert first is not second
+    np.testing.assert_array_equal(first.train, second.train)
+    assert len(fits) == 1
+
+
 def test_other_content_is_prepared_anew(tmp_path, data):
     cache = PreparedCache(tmp_path / "cache")
     cache.prepare(NODE, data, 0)

@@ -46,9 +46,9 @@ class Scaling:
         scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
         return cls(mean.astype(np.float32), np.minimum(scale, 1e30).astype(np.float32))
 
-    def transform(self, features: np.ndarray) -> np.ndarray:
-        """Returns `float32[n, d]`."""
-        scaled = np.empty(features.shape, np.float32)
+    def transform(self, features: np.ndarray, *, in_place: bool = False) -> np.ndarray:
+        """Returns `float32[n, d]`, in the place of the features if that is asked."""
+        scaled = features if in_place else np.empty(features.shape, np.float32)
         for rows in _chunks(features):
             np.subtract(features[rows], self.shift, out=scaled[rows])
             scaled[rows] *= self.scale
