@@ -220,7 +220,9 @@ def test_a_linear_model_writes_only_over_features_that_it_may_write_over():
     kept = train.features.copy()
     fitted = lookup(Role.CLASSIFICATION, "logistic_regression")().fit(train, None, FitContext(3))
     np.testing.assert_array_equal(train.features, kept)
-    again = lookup(Role.CLASSIFICATION, "logistic_regression")().fit(replace(train, is_disposable=True), None, FitContext(3))
+    again = lookup(Role.CLASSIFICATION, "logistic_regression")().fit(
+        replace(train, is_disposable=True), None, FitContext(3)
+    )
     np.testing.assert_array_equal(again.weights, fitted.weights)
     assert (train.features != kept).any()
 
