@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+_PART = 1 << 16
+"""Rows that are prepared at once: date parts hold thirty numbers for each that they give."""
+
 
 @dataclass(frozen=True)
 class Component(ABC):
@@ -119,7 +122,20 @@ class FeatureExtractor(Component):
                 other's labels; None where any two may be parted.
         """
         fitted = self.fit(values, seed=seed)
-        return fitted, fitted.transform(values)
+        return fitted, transformed(fitted, values)
+
+
+def transformed(fitted: FittedExtractor, values: np.ndarray) -> np.ndarray:
+    """Returns `fitted.transform(values)`, made of parts of the rows: what it holds meanwhile may be large."""
+    parts = range(0, len(values), _PART)
+    if len(parts) <= 1:
+        return fitted.transform(values)
+    first = fitted.transform(values[:_PART])
+    features = np.empty((len(values), *first.shape[1:]), first.dtype)
+    features[:_PART] = first
+    for start in parts[1:]:
+        features[start : start + _PART] = fitted.transform(values[start : start + _PART])
+    return features
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoflow.components.base import FittedExtractor
+from autoflow.components.base import FittedExtractor, transformed
 from autoflow.components.registry import to_json
 from autoflow.data.dataset import Dataset, raw_texts, stacked
 from autoflow.data.schema import Schema
@@ -179,5 +179,5 @@ def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
     )
     validation = None
     if data.validation is not None:
-        validation = extractor.transform(node_values(node, data.validation.schema, data.validation.raw))
+        validation = transformed(extractor, node_values(node, data.validation.schema, data.validation.raw))
     return PreparedNode(extractor, train, validation)

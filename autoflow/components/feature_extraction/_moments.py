@@ -39,6 +39,8 @@ _STEP = 2.0**-20
 moment comes out as -2e-14 and not as 0, and LightGBM's trees tell even 1e-34 from 0."""
 _MAX_GAPS = 10
 _NUM_CYCLES = 4
+_LEARNED_ROWS = 100_000
+"""Rows that tell which features vary, and how much; of a million, all features would take gigabytes."""
 
 
 def learn_moments(
@@ -56,10 +58,14 @@ def learn_moments(
         gaps: days between two columns, of the first 10 pairs, neighbours first; a pair with a missing moment
             has the mean gap.
     """
-    missing, num_columns = np.isnan(values), values.shape[1]
+    num_columns = values.shape[1]
     fills = medians(within_calendar(values))
     pairs = _Pairs.first(num_columns if gaps else 0)
-    moments = np.where(missing, fills, within_calendar(values))
+    some = values
+    if len(values) > _LEARNED_ROWS:
+        some = values[np.sort(np.random.default_rng(0).choice(len(values), _LEARNED_ROWS, replace=False))]
+    missing = np.isnan(some)
+    moments = np.where(missing, fills, within_calendar(some))
     flat = _per_column(moments, harmonics, np)
     width = flat.shape[1] // num_columns
     days = np.where(pairs.absent(missing), np.nan, pairs.days(moments))
