@@ -142,16 +142,13 @@ def indicator_matrix(places: np.ndarray, signs: np.ndarray | None, width: int) -
     return features
 
 
-def indicator_graph(places: tf.Tensor, sources: np.ndarray, signs: tf.Tensor | None) -> tf.Tensor:
-    """As `indicator_matrix`.
-
-    Args:
-        places: `int64[B, k]`.
-        sources: `int64[width]`, for each column of the result the only column of `places` that may hit it.
-        signs: `float32[B, k]` or None.
-    """
+def indicator_graph(places: tf.Tensor, signs: tf.Tensor | None, width: int) -> tf.Tensor:
+    """As `indicator_matrix`, for `int64[B, k]` and `float32[B, k]`."""
     import tensorflow as tf
 
-    width = len(sources)
-    hits = tf.cast(tf.gather(places, sources, axis=1) == tf.range(width, dtype=tf.int64), tf.float32)
-    return hits if signs is None else hits * tf.gather(signs, sources, axis=1)
+    rows, columns = tf.shape(places, tf.int64)[0], tf.shape(places, tf.int64)[1]
+    # what is at no place goes to a column behind the others, which is cut off
+    flat = tf.reshape(tf.where(places < 0, tf.constant(width, tf.int64), places), [-1])
+    row = tf.repeat(tf.range(rows), columns)
+    ones = tf.ones_like(flat, tf.float32) if signs is None else tf.reshape(signs, [-1])
+    return tf.scatter_nd(tf.stack([row, flat], axis=1), ones, [rows, width + 1])[:, :width]

@@ -119,10 +119,8 @@ class FittedHashedCategories(FittedExtractor):
             tf.reshape(lengths, [-1, self.num_columns]) == 0, tf.constant(-1, tf.int64), buckets
         )
         signs = tf.cast(1 - 2 * (hashes[:, 1] % 2), tf.float32)
-        sources = np.repeat(np.arange(self.num_columns), self.num_buckets)
-        return indicator_graph(
-            places, sources, tf.reshape(signs, [-1, self.num_columns]) if self.signed else None
-        )
+        signs = tf.reshape(signs, [-1, self.num_columns]) if self.signed else None
+        return indicator_graph(places, signs, sum(self.widths))
 
     def _rest(self, lengths: np.ndarray | tf.Tensor) -> np.ndarray | tf.Tensor:
         # below 2^20 * 2^31 + 128 * 2^8 * 2^31 < 2^52: no overflow in int64

@@ -100,4 +100,4 @@ class FittedOneHot(FittedExtractor):
         import tensorflow as tf
 
         places = tf.gather(self.places, self.slots.find_graph(values, tables))
-        return indicator_graph(places, np.repeat(np.arange(len(self.widths)), self.widths), None)
+        return indicator_graph(places, None, sum(self.widths))
