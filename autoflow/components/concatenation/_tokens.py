@@ -72,7 +72,7 @@ def project(features: keras.KerasTensor, widths: Sequence[int], dimensions: int)
 
 
 def _picked(features: keras.KerasTensor, places: np.ndarray) -> keras.KerasTensor:
-    """Returns columns in rising order; runs of them are sliced, which is faster than taking each by itself."""
+    """Returns columns in rising order; runs of them are sliced, which is faster than taking each."""
     import keras
 
     runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
