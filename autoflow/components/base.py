@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
-_PART = 1 << 16
-"""Rows that are prepared at once: date parts hold thirty numbers for each that they give."""
+_PREPARED_ROWS = 1 << 16
+"""Rows that are prepared at once; of a date and a row, an extractor holds up to hundreds of numbers."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,20 @@ class FeatureExtractor(Component):
 
 
 def transformed(fitted: FittedExtractor, values: np.ndarray) -> np.ndarray:
-    """Returns `fitted.transform(values)`, made of parts of the rows: what it holds meanwhile may be large."""
-    parts = range(0, len(values), _PART)
+    """Returns `fitted.transform(values)`, made part by part: what it holds meanwhile may be large.
+
+    Args:
+        fitted: gives each row features that no other row has a part in, as its graph does.
+        values: `float64[n, k]` or `object[n, k]`.
+    """
+    parts = range(0, len(values), _PREPARED_ROWS)
     if len(parts) <= 1:
         return fitted.transform(values)
-    first = fitted.transform(values[:_PART])
+    first = fitted.transform(values[:_PREPARED_ROWS])
     features = np.empty((len(values), *first.shape[1:]), first.dtype)
-    features[:_PART] = first
+    features[:_PREPARED_ROWS] = first
     for start in parts[1:]:
-        features[start : start + _PART] = fitted.transform(values[start : start + _PART])
+        features[start : start + _PREPARED_ROWS] = fitted.transform(values[start : start + _PREPARED_ROWS])
     return features
 
 

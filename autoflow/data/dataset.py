@@ -263,7 +263,10 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
 
 
 class _RowsOf(Mapping[str, np.ndarray]):
-    """Some rows of raw values by header: folds of a million rows would be copies of nearly all of them."""
+    """Some rows of raw values by header: folds of a million rows would be copies of nearly all of them.
+
+    It stays in its process: a pickle of it would hold all rows.
+    """
 
     def __init__(self, raw: Mapping[str, np.ndarray], indices: np.ndarray) -> None:
         self._raw, self._indices = raw, indices

@@ -108,7 +108,7 @@ def fit_pipeline(
     extractors = tuple(node.extractor for node in nodes)
     train = [node.train for node in nodes] or [_no_features(data.train.num_rows)]
     validation = [node.validation for node in nodes if node.validation is not None]
-    nodes.clear()  # what is no longer mapped takes no memory
+    nodes.clear()
     if data.validation is not None:
         validation = validation or [_no_features(data.validation.num_rows)]
     if isinstance(spec.classifier, NeuralClassifier):
@@ -122,11 +122,8 @@ def fit_pipeline(
         )
     elif isinstance(spec.classifier, MatrixClassifier):
         codes = categorical_columns(extractors)
-        is_copy = len(train) > 1
-        rows = LabelledFeatures(_merge(train), data.train.labels, codes, is_disposable=is_copy)
-        train.clear()
         model = spec.classifier.fit(
-            rows,
+            _only_copy(train, data.train.labels, codes),
             LabelledFeatures(_merge(validation), data.validation.labels, codes)
             if data.validation is not None
             else None,
@@ -161,6 +158,13 @@ def categorical_columns(extractors: Sequence[FittedExtractor]) -> tuple[int, ...
 def _no_features(num_rows: int) -> np.ndarray:
     """Returns what a pipeline without nodes prepares, `float32[n, 0]`: a baseline looks at no column."""
     return np.zeros((num_rows, 0), np.float32)
+
+
+def _only_copy(blocks: list[np.ndarray], labels: np.ndarray, codes: tuple[int, ...]) -> LabelledFeatures:
+    """Returns the merged rows and lets the blocks go: of a million rows each of the two is gigabytes."""
+    features, is_new = _merge(blocks), len(blocks) > 1
+    blocks.clear()
+    return LabelledFeatures(features, labels, codes, is_disposable=is_new)
 
 
 def _merge(blocks: list[np.ndarray]) -> np.ndarray:

@@ -16,8 +16,8 @@ from autoflow.search.evaluate import Evaluator, Experiment
 from autoflow.search.leftovers import scratch_folder
 from autoflow.search.trial import PartResult, Refit, RefitResult, TrialJob, TrialResult
 
-_MUCH = 1.2e9
-"""Bytes of a process beyond what Python, TensorFlow and the trials of a small table take."""
+_LARGE_BYTES = 1.2e9
+"""Of a worker's own memory: more than Python, TensorFlow and the trials of a small table take."""
 
 
 class RayWorker:
@@ -75,7 +75,8 @@ class RayWorker:
 def _give_memory_back() -> None:
     """Lets the C library return what trials freed: it keeps gigabytes for itself (glibc only)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None and psutil.Process().memory_info().rss > _MUCH:
+    memory = psutil.Process().memory_info()
+    if trim is not None and memory.rss - memory.shared > _LARGE_BYTES:
         trim(0)
 
 

@@ -54,8 +54,10 @@ def graph_answers(fitted: object, features: np.ndarray) -> np.ndarray:
     return tf.function(fitted.graph, input_signature=[spec], autograph=False)(features).numpy()
 
 
-@pytest.mark.parametrize("num_classes", [2, 4])
-def test_lightgbm_numpy_and_graph_agree_on_known_unseen_and_missing_codes(num_classes: int) -> None:
+@pytest.mark.parametrize(("num_classes", "num_leaves"), [(2, 31), (4, 31), (2, 120)])
+def test_lightgbm_numpy_and_graph_agree_on_known_unseen_and_missing_codes(
+    num_classes: int, num_leaves: int
+) -> None:
     import lightgbm
 
     train = mixed_rows(3000, num_classes)
@@ -63,7 +65,9 @@ def test_lightgbm_numpy_and_graph_agree_on_known_unseen_and_missing_codes(num_cl
         {"objective": "binary"} if num_classes == 2 else {"objective": "multiclass", "num_class": num_classes}
     )
     booster = lightgbm.train(
-        objective | {"verbosity": -1, "use_missing": False, "num_threads": 1, "min_data_per_group": 5},
+        objective
+        | {"verbosity": -1, "use_missing": False, "num_threads": 1, "min_data_per_group": 5}
+        | {"num_leaves": num_leaves, "min_data_in_leaf": 5},
         lightgbm.Dataset(train.features, train.labels, categorical_feature=[1, 3]),
         30,
     )

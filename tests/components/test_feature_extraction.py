@@ -357,16 +357,12 @@ def test_dimensions_bound_the_width() -> None:
     assert few.fit(column(*texts), seed=0).widths == (3,)
 
 
-@pytest.mark.parametrize("component", [DatetimeFeatures(), OneHot(), QuantileTransformed()])
-def test_rows_are_prepared_in_parts_as_they_are_together(component, monkeypatch):
-    if isinstance(component, OneHot):
-        values = np.array([["a", "b"], ["c", "b"], ["a", "d"]] * 40, object)
-    else:
-        values = np.random.default_rng(0).normal(1.6e9, 1e7, size=(120, 2)).round()
-    labels = np.arange(120, dtype=np.int32) % 2
-    fitted, together = component.fit_transform(values, labels, 2, seed=0)
-    monkeypatch.setattr("autoflow.components.base._PART", 50)
-    again, in_parts = component.fit_transform(values, labels, 2, seed=0)
-    assert in_parts.dtype == together.dtype
-    np.testing.assert_array_equal(in_parts, together)
-    assert again.widths == fitted.widths
+def test_date_features_are_learned_in_parts_as_they_are_together(monkeypatch):
+    moments = np.random.default_rng(0).normal(1.6e9, 1e8, size=(120, 2)).round()
+    moments[::7, 1] = np.nan
+    together = DatetimeFeatures().fit(moments, seed=0)
+    monkeypatch.setattr("autoflow.components.feature_extraction._moments._LEARNED_ROWS", 50)
+    monkeypatch.setattr("autoflow.components.base._PREPARED_ROWS", 32)
+    in_parts, features = DatetimeFeatures().fit_transform(moments, np.zeros(120, np.int32), 2, seed=0)
+    assert in_parts.widths == together.widths
+    np.testing.assert_allclose(features, together.transform(moments), atol=1e-5)

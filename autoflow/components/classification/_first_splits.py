@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_EXITS = 32
 """Ways out of the first splits of a tree, a bit each; the last one needs none and is where no bit is left."""
 
+_AT_ONCE = 8192
+"""Different splits by thresholds that are asked in one operation."""
+
 _ALL_BUT_LAST = 2 ** (_MOST_EXITS - 1) - 1
 _NOT_THERE = 2.0
 """Start of an exit that a tree does not have: behind all others."""
@@ -37,7 +40,7 @@ class FirstSplits:
         split: `int32[P, T]`, for each tree and place the split that is asked there.
         mask: `int32[P, T]`, the exits that are left where the row goes right; all of them in a place that a
             tree does not use.
-        exits: `int32[T, 33]`, nodes by the lowest bit that is left; the last is for no bit.
+        exits: `int32[T, E]`, nodes by the lowest bit that is left; of 33 the last is for no bit.
         rest: `int[T]`, steps that may still be to go from an exit; the trees are sorted by it, most first.
         order: `int[T]`, the trees.
     """
@@ -71,7 +74,8 @@ class FirstSplits:
         looks[~used] = looks[used][:1]  # any that is asked anyway
         different, number = _distinct(looks)
         by_threshold = different[:, 0] == NO_SET
-        last = np.repeat(ways.nodes[:, -1:], _MOST_EXITS + 1 - ways.nodes.shape[1], axis=1)
+        # the count of zeros below the lowest bit is 32 where there is no bit
+        last = ways.nodes[:, -1:] if ways.nodes.shape[1] == _MOST_EXITS else ways.nodes[:, :0]
         return cls(
             feature=different[:, 1],
             threshold=different[by_threshold, 2].view(np.float32),
@@ -89,11 +93,15 @@ class FirstSplits:
 
         num_thresholds = len(self.threshold)
         by_column = tf.transpose(features)
-        values = tf.gather(by_column, stored(self.feature[:num_thresholds]))
-        goes_right = values > stored(self.threshold[:, None])
+        # part by part: the values of all splits and rows would take four times the room of the answers
+        answers = [
+            tf.gather(by_column, self.feature[:num_thresholds][part]) > self.threshold[part, None]
+            for part in np.split(np.arange(num_thresholds), range(_AT_ONCE, num_thresholds, _AT_ONCE))
+        ]
         if sets is not None and len(self.set_start):
-            outside = sets.each_outside_graph(self.set_start, self.feature[num_thresholds:], by_column)
-            goes_right = tf.concat([goes_right, outside], axis=0)
+            columns = self.feature[num_thresholds:]
+            answers.append(sets.each_outside_graph(self.set_start, columns, by_column))
+        goes_right = answers[0] if len(answers) == 1 else tf.concat(answers, axis=0)
         alive = tf.fill([len(self.exits), tf.shape(features)[0]], tf.constant(_ALL_BUT_LAST, tf.int32))
         splits, masks = tf.unstack(stored(self.split)), tf.unstack(stored(self.mask[:, :, None]))
         for split, mask in zip(splits, masks, strict=True):
@@ -101,7 +109,7 @@ class FirstSplits:
             alive = tf.bitwise.bitwise_and(alive, left_over)
         below = tf.bitwise.bitwise_and(tf.bitwise.invert(alive), alive - 1)
         lowest = tf.cast(tf.raw_ops.PopulationCount(x=below), tf.int32)
-        first = np.arange(len(self.exits), dtype=np.int32) * np.int32(_MOST_EXITS + 1)
+        first = np.arange(len(self.exits), dtype=np.int32) * np.int32(self.exits.shape[1])
         return lowest + stored(first[:, None])
 
 

@@ -131,5 +131,5 @@ class FittedForest(FittedClassifier):
         return self.spread(self.forest.sums(features))
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
-        """Walks the trees by gathers."""
+        """Asks the trees as TensorFlow ops."""
         return self.spread.graph(self.forest.graph(features))

@@ -46,14 +46,17 @@ class Scaling:
         scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
         return cls(mean.astype(np.float32), np.minimum(scale, 1e30).astype(np.float32))
 
-    def transform(self, features: np.ndarray, *, in_place: bool = False) -> np.ndarray:
-        """Returns `float32[n, d]`, in the place of the features if that is asked."""
-        scaled = features if in_place else np.empty(features.shape, np.float32)
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Returns `float32[n, d]`."""
+        return self.overwrite(np.array(features, np.float32))
+
+    def overwrite(self, features: np.ndarray) -> np.ndarray:
+        """As `transform`, in the place of the features, which it returns."""
         for rows in _chunks(features):
-            np.subtract(features[rows], self.shift, out=scaled[rows])
-            scaled[rows] *= self.scale
-            np.clip(scaled[rows], -_LIMIT, _LIMIT, out=scaled[rows])
-        return scaled
+            features[rows] -= self.shift
+            features[rows] *= self.scale
+            np.clip(features[rows], -_LIMIT, _LIMIT, out=features[rows])
+        return features
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the same as `transform` for `tf.float32[B, d]`."""

@@ -18,8 +18,8 @@ from autoflow.components.stored import stored
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_LESS = 0.9
-"""Share of the trees that still have steps to go below which the others are left out of a step."""
+_SHARE_GOING = 0.9
+"""Of the trees in a step: where fewer still have steps to go, the others are left out."""
 
 _CHUNK = 1 << 17
 """Pairs of tree and row that NumPy walks at once: the working arrays stay in the second-level cache."""
@@ -207,7 +207,7 @@ class Forest:
         # unrolled: a while loop costs more than the gathers of one row
         for step in range(int(rest[0])):
             going = int((rest > step).sum())
-            if going < _LESS * int(node.shape[0]):
+            if going < _SHARE_GOING * int(node.shape[0]):
                 arrived.append(node[going:])
                 node = node[:going]
             feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)

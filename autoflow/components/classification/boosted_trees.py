@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_CLASSES = 200
 _MAX_CODES = 500
-"""Every split by a set costs a byte a code in the exported graph."""
+"""Every split by a set costs one or two bytes a code in the exported graph."""
 
 _ROWS_PER_CODE = 10
 """Columns with fewer rows a code are split by thresholds: sets of rare categories learn the noise."""
@@ -207,7 +207,7 @@ class FittedBoostedTrees(FittedClassifier):
         return self.spread(softmax(logits))
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
-        """Walks the trees by gathers."""
+        """Asks the trees as TensorFlow ops."""
         import tensorflow as tf
 
         logits = self.forest.graph(features)

@@ -56,8 +56,8 @@ class LogisticRegression(MatrixClassifier):
         scaling = Scaling.fit(train.features)
         path = _Path(classes, scaling, validation if context.iterations is None else None, self, context)
         with threadpool_limits(context.num_threads):
-            scaled = scaling.transform(train.features, in_place=train.is_disposable)
-            path.follow(scaled, classes.positions(train.labels))
+            scale = scaling.overwrite if train.is_disposable else scaling.transform
+            path.follow(scale(train.features), classes.positions(train.labels))
         weights, intercepts = path.best
         steps = max(1, path.best_step)
         return FittedLogisticRegression(scaling, weights, intercepts, classes.spread(), steps)

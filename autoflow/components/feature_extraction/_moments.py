@@ -7,7 +7,7 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,7 @@ from autoflow.components.feature_extraction._datetimes import (
     within_calendar,
     within_calendar_graph,
 )
-from autoflow.components.feature_extraction._numbers import (
-    MissingFlags,
-    column_means,
-    column_ranges,
-    column_scales,
-)
+from autoflow.components.feature_extraction._numbers import MissingFlags
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -39,8 +34,8 @@ _STEP = 2.0**-20
 moment comes out as -2e-14 and not as 0, and LightGBM's trees tell even 1e-34 from 0."""
 _MAX_GAPS = 10
 _NUM_CYCLES = 4
-_LEARNED_ROWS = 100_000
-"""Rows that tell which features vary, and how much; of a million, all features would take gigabytes."""
+_LEARNED_ROWS = 1 << 16
+"""Rows whose features are there at once while something is learned from them."""
 
 
 def learn_moments(
@@ -61,22 +56,26 @@ def learn_moments(
     num_columns = values.shape[1]
     fills = medians(within_calendar(values))
     pairs = _Pairs.first(num_columns if gaps else 0)
-    some = values
-    if len(values) > _LEARNED_ROWS:
-        some = values[np.sort(np.random.default_rng(0).choice(len(values), _LEARNED_ROWS, replace=False))]
-    missing = np.isnan(some)
-    moments = np.where(missing, fills, within_calendar(some))
-    flat = _per_column(moments, harmonics, np)
-    width = flat.shape[1] // num_columns
-    days = np.where(pairs.absent(missing), np.nan, pairs.days(moments))
-    everything = np.concatenate([flat, days], axis=1)
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        missing = np.isnan(rows)
+        moments = np.where(missing, fills, within_calendar(rows))
+        days = np.where(pairs.absent(missing), np.nan, pairs.days(moments))
+        return np.concatenate([_per_column(moments, harmonics, np), days], axis=1)
+
+    means, vary = _means(values, features)
+    width = (len(means) - len(pairs.laters)) // num_columns
     wanted = [part in parts for part in PARTS] + [True] * (width - len(PARTS) - 1) + [elapsed]
-    lowest, highest = column_ranges(everything)
-    kept = (highest > lowest) & np.concatenate([np.tile(wanted, num_columns), np.ones(days.shape[1], bool)])
+    kept = vary & np.concatenate([np.tile(wanted, num_columns), np.ones(len(pairs.laters), bool)])
     sources = np.concatenate([np.repeat(np.arange(num_columns), width), pairs.laters])
     bare = np.bincount(sources[kept], minlength=num_columns) == 0
     kept[width - 1 : width * num_columns : width] |= bare
-    means, scales = _standard(everything, width * num_columns, width, fills)
+    # elapsed days are about their median, and waves need no scale
+    place = np.arange(width * num_columns) % width
+    waves = np.flatnonzero((place >= len(PARTS)) & (place < width - 1))
+    means[width - 1 : width * num_columns : width] = fills / DAY_SECONDS
+    scales = _scales(values, features, means, vary)
+    means[waves], scales[waves] = 0.0, 1.0
     places = np.flatnonzero(kept)
     places = places[np.argsort(sources[places], kind="stable")]  # what a column yields lies together
     flags = MissingFlags.learn(values, np.bincount(sources[places], minlength=num_columns), wanted=True)
@@ -84,17 +83,33 @@ def learn_moments(
     return FittedMoments(fills, harmonics, pairs, pair_means, places, means[places], scales[places], flags)
 
 
-def _standard(
-    everything: np.ndarray, end: int, width: int, fills: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means and deviations; the median in the place of the mean of elapsed days; none for waves."""
-    means = column_means(everything)
-    means[width - 1 : end : width] = fills / DAY_SECONDS
-    scales = column_scales(everything, means)
-    place = np.arange(end) % width
-    waves = np.flatnonzero((place >= len(PARTS)) & (place < width - 1))
-    means[waves], scales[waves] = 0.0, 1.0
-    return means, scales
+def _parts(values: np.ndarray, features: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the features of some rows after the other: those of a million would take gigabytes."""
+    for start in range(0, len(values), _LEARNED_ROWS):
+        yield features(values[start : start + _LEARNED_ROWS])
+
+
+def _means(values: np.ndarray, features: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns means `float64[d]` of the features present, 0 where none is, and which of them vary."""
+    sums, counts, lowest, highest = 0.0, 0, np.nan, np.nan
+    for part in _parts(values, features):
+        sums = sums + np.nansum(part, axis=0)
+        counts = counts + np.isfinite(part).sum(axis=0)
+        lowest = np.fmin(lowest, np.fmin.reduce(part, axis=0))
+        highest = np.fmax(highest, np.fmax.reduce(part, axis=0))
+    return sums / np.maximum(counts, 1), np.asarray(highest > lowest)
+
+
+def _scales(
+    values: np.ndarray, features: Callable[[np.ndarray], np.ndarray], means: np.ndarray, vary: np.ndarray
+) -> np.ndarray:
+    """Returns the deviations `float64[d]` from these means, 1 for features that do not vary."""
+    squares, counts = np.zeros(len(means)), np.zeros(len(means), np.int64)
+    for part in _parts(values, features):
+        squares += np.nansum(np.square(part - means), axis=0)
+        counts += np.isfinite(part).sum(axis=0)
+    deviations = np.sqrt(squares / np.maximum(counts, 1))
+    return np.where(vary & (deviations > 0), deviations, 1.0)
 
 
 def _per_column(moments: Any, harmonics: int, library: Any) -> Any:
