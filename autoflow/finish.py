@@ -24,6 +24,7 @@ from autoflow.finished import FinishedModel
 from autoflow.manifest import ManifestDetails, Recipe, next_version
 from autoflow.pipeline.assembly import FittedPipeline, WeightedPipelines
 from autoflow.pipeline.temperature import fit_temperature, tempered
+from autoflow.search.ensemble import best_of_each
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.ledger import DamagedTrialError
@@ -171,12 +172,12 @@ class Finisher:
         if not self.limits.are_set:
             yield from ((Member(trial, 1.0),) for trial in ranking[:_ATTEMPTS])
             return
-        best_of_each: dict[type, TrialResult] = {}
-        for trial in ranking:
-            best_of_each.setdefault(type(trial.spec.classifier), trial)
-        first = list(best_of_each.values())
-        others = [trial for trial in ranking if trial not in first]
-        for trial in [*first, *others][:_ATTEMPTS_WITHIN_LIMITS]:
+        learners = [trial for trial in ranking if not trial.spec.classifier.baseline]
+        first = best_of_each(learners, lambda trial: type(trial.spec.classifier), 1)
+        others = [trial for trial in learners if trial not in first]
+        # what ignores the features is small and fast, and worth less than any other
+        baselines = [trial for trial in ranking if trial.spec.classifier.baseline][:1]
+        for trial in [*[*first, *others][: _ATTEMPTS_WITHIN_LIMITS - 1], *baselines]:
             yield (Member(trial, 1.0),)
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, tuple[Member, ...], bool]:

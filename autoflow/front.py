@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from autoflow import metrics
 from autoflow.export.examples import examples_of
 from autoflow.export.saved_model import measure_model
 from autoflow.export.verify import Verifier
 from autoflow.finished import FinishedModel, FrontPoint
 from autoflow.metrics import larger_is_better
 from autoflow.pipeline.assembly import WeightedPipelines
+from autoflow.pipeline.temperature import fit_temperature, tempered
 from autoflow.search.evaluate import Experiment, load_pipelines
 from autoflow.search.events import Observer, Stage, Warned
 from autoflow.search.study import Study
@@ -95,7 +97,16 @@ def _measured(
     )
     if export.verification is None or not export.verification.ok:
         return None
-    return FrontPoint(str(trial.spec), trial.score, export.verification.row_ms, export.num_bytes / 1e6)
+    score = _tempered_score(trial, study, experiment)
+    return FrontPoint(str(trial.spec), score, export.verification.row_ms, export.num_bytes / 1e6)
+
+
+def _tempered_score(trial: TrialResult, study: Study, experiment: Experiment) -> float:
+    """Returns the score that the trial would have as the model: a trial's own imagines an error, too."""
+    probabilities = study.ledger.probabilities(trial.number)
+    labels = experiment.dataset.labels[experiment.validation_rows]
+    temperature = fit_temperature(probabilities, labels, seed=experiment.seed)
+    return metrics.score(study.metric, labels, tempered(probabilities, temperature))
 
 
 def _front(points: list[FrontPoint], *, larger: bool) -> tuple[FrontPoint, ...]:

@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from autoflow import metrics
 from autoflow.budget import Budget
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.plan import RowPlan, plan_rows
 from autoflow.data.reading import read_table
 from autoflow.data.schema import DataProfile, Schema
+from autoflow.errors import DataError
 from autoflow.finished import FinishedModel, remembered
 from autoflow.image_weights import image_weights
 from autoflow.parts import model_part
@@ -97,6 +101,7 @@ def execute(
         plan = _plan(dataset, settings, ledger)
         observer(DataReady(dataset, notes, warnings, plan.description))
         experiment = Experiment(dataset, plan.folds, settings.metric, settings.seed, plan.set_aside)
+        _check_metric(experiment)
         if ledger.setting("session"):  # its watcher may have been killed, too
             clear(ledger.setting("session"))
         entries = ledger.entries()
@@ -136,6 +141,17 @@ def _check_test(dataset: Dataset, settings: RunSettings) -> None:
         table = read_table(settings.test, encoding=settings.encoding, image_folder=settings.image_folder)
         features_for(dataset.schema.columns, table)
         labelled_rows(dataset.schema, table)
+
+
+def _check_metric(experiment: Experiment) -> None:
+    """Raises DataError where the metric has no value on the held-out rows, whatever is predicted."""
+    labels = experiment.dataset.labels[experiment.validation_rows]
+    if not math.isfinite(metrics.score(experiment.metric, labels, experiment.class_shares)):
+        names = [experiment.dataset.schema.classes[code] for code in np.unique(labels)]
+        raise DataError(
+            f"{experiment.metric} cannot be told of the held-out rows, as their labels are only "
+            f"{', '.join(map(repr, names[:3]))}; choose another --metric, such as log_loss, or give more rows"
+        )
 
 
 def _resumption(results: Sequence[TrialResult], metric: str, used: float) -> Resumed:

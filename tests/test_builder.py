@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from autoflow.builder import ModelBuilder
-from autoflow.errors import UsageError
+from autoflow.errors import DataError, UsageError
 
 
 class FakePredictor:
@@ -56,3 +56,14 @@ def test_score_takes_labels_beside_the_features(built):
 def test_labels_beside_a_file_are_refused_in_words(built, method):
     with pytest.raises(UsageError, match="a file must hold the label itself"):
         getattr(built[0], method)("new.csv", ["a", "b"])
+
+
+def test_a_metric_without_a_value_on_the_held_out_rows_is_refused_before_the_search(tmp_path):
+    days = pd.date_range("2024-01-01", periods=200).astype(str)
+    kinds = ["a", "b"] * 15 + ["b"] * 170
+    table = pd.DataFrame({"size": np.arange(200) * 7 % 31 / 3, "day": days, "kind": kinds})
+    builder = ModelBuilder(
+        label="kind", metric="roc_auc", time_column="day", time_budget=20, output=tmp_path / "run"
+    )
+    with pytest.raises(DataError, match="roc_auc cannot be told of the held-out rows"):
+        builder.fit(table)

@@ -91,8 +91,17 @@ def test_a_merge_that_fails_to_tell_costs_a_warning_and_no_model():
 
 
 def _finisher(probabilities, labels, metric="log_loss"):
-    spec = SimpleNamespace(classifier=BoostedTrees())
-    results = [TrialResult(number, spec, Outcome.FINISHED, 0.0, 0.0, 1.0) for number in probabilities]
+    results = [
+        TrialResult(
+            number,
+            SimpleNamespace(classifier=BoostedTrees(), fingerprint=str(number)),
+            Outcome.FINISHED,
+            0.0,
+            0.0,
+            1.0,
+        )
+        for number in probabilities
+    ]
     study = SimpleNamespace(
         metric=metric,
         seed=0,
@@ -284,7 +293,9 @@ def test_without_rows_set_aside_choices_are_made_again_unless_the_user_wants_the
 def test_a_baseline_that_was_alone_says_so_and_blames_no_column():
     finisher, members = _cross_validated()
     study, shares = finisher.study, finisher.experiment.class_shares
-    baseline = [replace(study.ranking()[0], spec=SimpleNamespace(classifier=Majority()))]
+    baseline = [
+        replace(study.ranking()[0], spec=SimpleNamespace(classifier=Majority(), fingerprint="baseline"))
+    ]
     for ranking, words in (
         (study.ranking(), "the columns given do not seem to tell anything"),
         (baseline, "the model answers with the shares of the classes, whatever the columns say"),
@@ -347,7 +358,10 @@ def test_long_class_names_are_cut_where_they_are_shown(terminal):
 def test_within_limits_another_classifier_is_tried_before_the_next_trial_of_the_same():
     labels = np.array([0, 1] * 50, np.int32)
     finisher, _ = _finisher({}, labels)
-    kinds = [int, int, int, float, int, str]
+    one, two, three, shares = (
+        type(name, (), {"baseline": name == "shares"}) for name in ("one", "two", "three", "shares")
+    )
+    kinds = [one, one, one, two, shares, one, three, shares]
     ranking = [
         TrialResult(number, SimpleNamespace(classifier=kind()), Outcome.FINISHED, 0.0, 0.0, 1.0)
         for number, kind in enumerate(kinds)
@@ -355,4 +369,4 @@ def test_within_limits_another_classifier_is_tried_before_the_next_trial_of_the_
     numbers = [member.trial.number for (member,) in finisher._alone(ranking)]
     assert numbers == [0, 1, 2]
     limited = replace(finisher, limits=Limits(row_ms=1.0))
-    assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 3, 5, 1, 2, 4]
+    assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 3, 6, 1, 2, 5, 4]

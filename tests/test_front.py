@@ -24,8 +24,9 @@ COSTS = {0: 1.0, 1: 3.0, 2: 0.5, 4: 0.1}
 
 
 def _trial(number, classifier, loss):
+    """The score of a trial imagines an error more than its log-loss."""
     spec = SimpleNamespace(classifier=classifier)
-    return TrialResult(number, spec, Outcome.FINISHED, loss, loss, 1.0)
+    return TrialResult(number, spec, Outcome.FINISHED, loss + 0.05, loss, 1.0)
 
 
 @pytest.fixture
@@ -42,6 +43,7 @@ def measured(monkeypatch):
 
     monkeypatch.setattr(front, "measure_model", measure)
     monkeypatch.setattr(front, "load_pipelines", lambda number: [number])
+    monkeypatch.setattr(front, "fit_temperature", lambda *_, seed: 1.0)
 
     def run(tmp_path, remaining=60.0, stop=False, members=2, fails=False):
         broken.extend([True] * fails)
@@ -52,15 +54,21 @@ def measured(monkeypatch):
             _trial(2, LogisticRegression(), 0.4),
             _trial(4, Majority(), 0.7),
         ]
+        table = pd.DataFrame({"x": np.arange(40) / 7, "label": ["a", "b"] * 20})
+        experiment = SimpleNamespace(dataset=load_dataset(table)[0], validation_rows=np.arange(40), seed=0)
+        of_true_class = {trial.number: np.exp(-trial.log_loss) for trial in trials}
+        right = np.eye(2)[experiment.dataset.labels]
         study = SimpleNamespace(
             metric="log_loss",
             ranking=lambda: trials,
-            ledger=SimpleNamespace(folder=tmp_path, artifact=lambda number: number),
+            ledger=SimpleNamespace(
+                folder=tmp_path,
+                artifact=lambda number: number,
+                probabilities=lambda number: np.abs(1 - right - of_true_class[number]),
+            ),
             budget=SimpleNamespace(remaining=lambda: remaining),
             costs=SimpleNamespace(ending_seconds=2.5),
         )
-        table = pd.DataFrame({"x": np.arange(40) / 7, "label": ["a", "b"] * 20})
-        experiment = SimpleNamespace(dataset=load_dataset(table)[0])
         scores = {"validation": {"log_loss": 0.29}, "class_shares": {"log_loss": 0.69}}
         model = FinishedModel(
             tmp_path,
@@ -80,7 +88,11 @@ def test_each_classifier_better_than_the_class_shares_is_measured(measured, tmp_
     points, exported = measured(tmp_path)
     assert exported == [0, 1, 2]
     # extra trees are slower and worse than boosted trees
-    assert [(point.score, point.row_ms) for point in points] == [(0.29, 4.0), (0.3, 1.0), (0.4, 0.5)]
+    assert [(round(point.score, 6), point.row_ms) for point in points] == [
+        (0.29, 4.0),
+        (0.3, 1.0),
+        (0.4, 0.5),
+    ]
     assert points[0].megabytes == 5.0
 
 

@@ -28,6 +28,8 @@ _MANY_MISSING = 0.5
 _MOST_BROKEN = 0.2
 _LONG_TEXT = 100_000
 _CONTROL = "[\x00-\x08\x0e-\x1f\x7f]"
+_LOOK_OF_CLASS, _RARE_CLASSES = 20, 20
+"""Rows of a class at least, and classes at most for which rows are added."""
 _RANGE_ROWS = 25
 _LOOK_ROWS = 5000
 _LOOK_CELLS = 3_000_000
@@ -115,10 +117,22 @@ def check_features(name: str, schema: Schema) -> None:
         )
 
 
-def rows_to_look_at(num_rows: int, num_columns: int) -> np.ndarray:
-    """Returns the row numbers (int64, evenly taken) that are enough for the warnings about columns."""
-    size = min(num_rows, max(1000, min(_LOOK_ROWS, _LOOK_CELLS // max(1, num_columns))))
-    return np.linspace(0, num_rows - 1, size).astype(np.int64)
+def rows_to_look_at(labels: np.ndarray, num_columns: int) -> np.ndarray:
+    """Returns the row numbers (int64, rising) that are enough for the warnings about columns.
+
+    They are taken evenly, with some more of classes that would hardly be among them: of rare errors, what
+    gives them away must be seen.
+
+    Args:
+        labels: int32[n], class numbers.
+        num_columns: columns that are looked at.
+    """
+    size = min(len(labels), max(1000, min(_LOOK_ROWS, _LOOK_CELLS // max(1, num_columns))))
+    even = np.linspace(0, len(labels) - 1, size).astype(np.int64)
+    seen = np.bincount(labels[even], minlength=int(labels.max()) + 1)
+    rare = np.flatnonzero(seen < _LOOK_OF_CLASS)[:_RARE_CLASSES]
+    more = [np.flatnonzero(labels == code)[:_LOOK_OF_CLASS] for code in rare]
+    return np.unique(np.concatenate([even, *more]))
 
 
 def check_columns(values: Mapping[str, np.ndarray], labels: np.ndarray) -> tuple[str, ...]:

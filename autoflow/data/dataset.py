@@ -225,7 +225,7 @@ def dataset_of(
         if column.kind is ColumnKind.TEXT:
             warnings.extend(check_texts(column.name, string_array(raw[column.name])))
     warnings.extend(check_rows(schema, dataset.labels, dataset.feature_keys()))
-    few = dataset.rows(rows_to_look_at(dataset.num_rows, len(schema.columns)))
+    few = dataset.rows(rows_to_look_at(dataset.labels, len(schema.columns)))
     warnings.extend(
         check_columns({column.name: few.comparable(column.name) for column in schema.columns}, few.labels)
     )

@@ -46,6 +46,10 @@ def held_out_share(num_rows: int, cross_validation_below: int) -> float | None:
     return min(0.2 if num_rows < SMALL_SHARE_FROM else 0.1, MAX_VALIDATION_ROWS / num_rows)
 
 
+_LEAST_LEARNED = 0.1
+"""Of the rows, that a fold of very unequal groups must leave to learn from."""
+
+
 def make_folds(
     labels: np.ndarray, *, feature_keys: np.ndarray, seed: int, share: float | None
 ) -> tuple[Fold, ...]:
@@ -93,6 +97,8 @@ def make_group_folds(
     folds, balanced = _parted(labels, (tied_keys(groups, feature_keys), groups), seed, share)
     if balanced:
         return folds
+    # what was learned from a few rows says nothing of a model of nearly all
+    folds = tuple(fold for fold in folds if len(fold.train) >= _LEAST_LEARNED * len(labels))
     if not folds:
         raise DataError(
             "the groups are too few or too unequal: with any of them held out, some class has no row left to "

@@ -62,6 +62,7 @@ class MemberChooser:
             max_members: members at most.
             quickly: by log-loss whatever the metric, for an estimate while workers wait.
         """
+        ranking = _each_once(ranking)
         rows = self._rows()
         metric = "log_loss" if quickly else affordable_metric(self.metric, len(rows), self.num_classes)
         if metric == "log_loss":  # which reads the probability of the true class only
@@ -103,6 +104,7 @@ class MemberChooser:
             `float32[k, C]`, the folds' validation rows one after the other; None where there is nothing to
             choose from or the rows cannot be parted.
         """
+        ranking = _each_once(ranking)
         chosen, most = self._last
         if tuple(members) != chosen:
             used = {member.trial.number for member in members}
@@ -149,6 +151,17 @@ class MemberChooser:
         if self.metric != "log_loss" and len(rows) > _JUDGING_ROWS:  # other metrics are slow
             return np.sort(np.random.default_rng(self.seed).choice(rows, _JUDGING_ROWS, replace=False))
         return rows
+
+
+def _each_once(ranking: Sequence[TrialResult]) -> list[TrialResult]:
+    """Returns one trial of each pipeline, the one that learned from most rows: on all rows they are one."""
+    largest: dict[str, TrialResult] = {}
+    for trial in ranking:
+        known = largest.setdefault(trial.spec.fingerprint, trial)
+        if trial.share > known.share:
+            largest[trial.spec.fingerprint] = trial
+    numbers = {trial.number for trial in largest.values()}
+    return [trial for trial in ranking if trial.number in numbers]
 
 
 def _classifier(trial: TrialResult) -> type:

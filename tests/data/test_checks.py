@@ -139,3 +139,15 @@ def test_huge_texts_and_control_characters_are_counted():
     assert "'note'" not in warnings(
         table(two(120), note=texts[10:130] + texts[10:20], size=RNG.normal(size=120))
     )
+
+
+def test_what_gives_a_rare_class_away_is_named():
+    num_rows = 40_000
+    rare = np.zeros(num_rows, bool)
+    rare[RNG.choice(num_rows, 40, replace=False)] = True
+    frame = table(
+        np.where(rare, "fraud", "fine"), size=RNG.normal(size=num_rows), verdict=np.where(rare, "stop", "go")
+    )
+    told = warnings(frame)
+    assert "'verdict' alone tells the label" in told
+    assert "'size' alone" not in told

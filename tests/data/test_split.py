@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoflow.data.split import Fold, describe_folds, fold_numbers, held_out_share, make_folds
+from autoflow.data.split import (
+    Fold,
+    describe_folds,
+    fold_numbers,
+    held_out_share,
+    make_folds,
+    make_group_folds,
+)
+from autoflow.errors import DataError
 
 
 def table(num_rows: int, weights: list[float], seed: int = 0) -> np.ndarray:
@@ -122,3 +130,10 @@ def test_any_table(sizes, num_keys, seed):
     folds = make_folds(labels, feature_keys=keys, seed=seed, share=usual_share(labels))
     assert 1 <= len(folds) <= 5
     check(folds, labels)
+
+
+def test_a_fold_that_learns_from_hardly_any_row_is_none():
+    groups = np.repeat([0, 1], [990, 10])
+    labels = np.arange(1000, dtype=np.int32) % 2
+    with pytest.raises(DataError, match="too unequal"):
+        make_group_folds(labels, groups, feature_keys=np.arange(1000), seed=0, share=None)

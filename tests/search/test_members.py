@@ -1,6 +1,7 @@
 """The members as they stand are chosen from what the run folder keeps; damaged files are passed over."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,8 +32,10 @@ class FakeLedger:
         return self.kept[number]
 
 
-def trial(number):
-    return TrialResult(number, PIPELINE, Outcome.FINISHED, 0.5, 0.5, 1.0)
+def trial(number, *, recipe=None, share=1.0):
+    """A trial of a pipeline of its own, or of a named one."""
+    pipeline = SimpleNamespace(classifier=PIPELINE.classifier, fingerprint=recipe or f"recipe {number}")
+    return TrialResult(number, pipeline, Outcome.FINISHED, 0.5, 0.5, 1.0, share=share)
 
 
 def guesses(seed, strength=1.0):
@@ -67,6 +70,14 @@ def test_a_trial_that_is_certain_of_few_rows_does_not_stand_alone():
     assert weights.get(0, 0.0) < 0.9
     worth = choosing.cross_chosen((best,), [trial(1), trial(0)], FOLDS)
     assert loss_of(worth) == pytest.approx(-np.log(0.995), abs=5e-3)
+
+
+def test_a_pipeline_that_was_tried_on_more_rows_later_is_one_member():
+    ledger = FakeLedger([guesses(seed) for seed in range(3)])
+    trials = [trial(0, recipe="a", share=0.25), trial(1, recipe="a"), trial(2, recipe="b")]
+    chosen = {member.trial.number for member in chooser(ledger).choose(trials, 5)}
+    assert chosen == {1, 2}
+    assert 0 not in ledger.reads
 
 
 def test_many_of_one_kind_leave_room_for_another():
