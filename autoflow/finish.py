@@ -177,7 +177,12 @@ class Finisher:
         others = [trial for trial in learners if trial not in first]
         # what ignores the features is small and fast, and worth less than any other
         baselines = [trial for trial in ranking if trial.spec.classifier.baseline][:1]
-        for trial in [*[*first, *others][: _ATTEMPTS_WITHIN_LIMITS - 1], *baselines]:
+        left = [*first, *others][: _ATTEMPTS_WITHIN_LIMITS - 1]
+        while left and self.study.budget.remaining() > 0:
+            yield (Member(left.pop(0), 1.0),)
+        # late, only what is most likely to be within the limits
+        smallest = sorted(left, key=lambda trial: trial.num_bytes)[:1]
+        for trial in [*smallest, *baselines]:
             yield (Member(trial, 1.0),)
 
     def _fitted(self, members: tuple[Member, ...]) -> tuple[WeightedPipelines, tuple[Member, ...], bool]:

@@ -368,5 +368,19 @@ def test_within_limits_another_classifier_is_tried_before_the_next_trial_of_the_
     ]
     numbers = [member.trial.number for (member,) in finisher._alone(ranking)]
     assert numbers == [0, 1, 2]
+    finisher.study.budget = SimpleNamespace(remaining=lambda: 9.0)
     limited = replace(finisher, limits=Limits(row_ms=1.0))
     assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 3, 6, 1, 2, 5, 4]
+
+
+def test_late_within_limits_only_the_smallest_is_tried_before_the_baseline():
+    finisher, _ = _finisher({}, np.array([0, 1] * 50, np.int32))
+    learner, shares = SimpleNamespace(baseline=False), SimpleNamespace(baseline=True)
+    ranking = [
+        TrialResult(number, SimpleNamespace(classifier=kind), Outcome.FINISHED, 0.0, 0.0, 1.0, num_bytes=size)
+        for number, (kind, size) in enumerate([(learner, 9), (learner, 5), (learner, 7), (shares, 1)])
+    ]
+    seconds = iter([1.0, -1.0, -2.0])
+    finisher.study.budget = SimpleNamespace(remaining=lambda: next(seconds))
+    limited = replace(finisher, limits=Limits(row_ms=1.0))
+    assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 1, 3]
