@@ -243,9 +243,9 @@ def _workers(session: Session, interruption: Interruption) -> Iterator[RayPool]:
     importing = threading.Thread(target=_import_keras_tuner)
     importing.start()
     here = settings.ray_address is None
-    cores = available_cores()
-    num_workers = settings.workers or (_affordable_workers(cores) if here else 1)
-    num_threads = max(1, cores // num_workers) if here else 1
+    num_workers, num_threads = settings.workers or 1, 1
+    if here:
+        num_workers, num_threads = workers_and_threads(settings.workers, available_cores(), available_bytes())
     name = secrets.token_hex(4)
     with contextlib.ExitStack() as stack:
         stack.callback(importing.join)
@@ -281,8 +281,21 @@ def _watcher(name: str) -> Watcher:
         ) from error
 
 
-def _affordable_workers(cores: int) -> int:
-    return max(1, min(cores, int(available_bytes() // _WORKER_BYTES)))
+def workers_and_threads(asked: int | None, cores: int, free_bytes: int) -> tuple[int, int]:
+    """Returns how many workers share this machine, and how many threads each of them may use.
+
+    Together they are no more than the cores, unless the user asks for more workers than these.
+
+    Args:
+        asked: workers that the user wants; None for as many as cores and memory allow.
+        cores: of the machine, 1 or more.
+        free_bytes: of its memory.
+
+    >>> workers_and_threads(None, 8, 6 * 10**9), workers_and_threads(3, 8, 6 * 10**9)
+    ((4, 2), (3, 2))
+    """
+    num_workers = asked or max(1, min(cores, int(free_bytes // _WORKER_BYTES)))
+    return num_workers, max(1, cores // num_workers)
 
 
 def _import_keras_tuner() -> None:
