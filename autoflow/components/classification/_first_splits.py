@@ -105,7 +105,9 @@ class FirstSplits:
         alive = tf.fill([len(self.exits), tf.shape(features)[0]], tf.constant(_ALL_BUT_LAST, tf.int32))
         splits, masks = tf.unstack(stored(self.split)), tf.unstack(stored(self.mask[:, :, None]))
         for split, mask in zip(splits, masks, strict=True):
-            left_over = tf.where(tf.gather(goes_right, split), mask, -1)
+            # one after the other: left to itself, TensorFlow makes all of them first and holds them at once
+            with tf.control_dependencies([alive]):
+                left_over = tf.where(tf.gather(goes_right, split), mask, -1)
             alive = tf.bitwise.bitwise_and(alive, left_over)
         below = tf.bitwise.bitwise_and(tf.bitwise.invert(alive), alive - 1)
         lowest = tf.cast(tf.raw_ops.PopulationCount(x=below), tf.int32)
