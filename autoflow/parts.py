@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 _SIGNATURE = "embed"
 
 _NAMES = """
-Abs AddN AddV2 All Any AsString Assert AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Bitcast BroadcastTo Cast
-ConcatV2 ConcatenateDataset Const Conv2D Cos Cumsum DatasetToSingleElement DecodeImage DecodeJpeg
-DecodePaddedRaw DecodePng DecodeRaw DenseBincount DepthwiseConv2dNative Einsum EnsureShape Equal Erfc Exp
-ExpandDims ExtractJpegShape Fill FlatMapDataset Floor FloorDiv FloorMod GatherNd GatherV2 Greater
-GreaterEqual HashTableV2 Identity IdentityN If IgnoreErrorsDataset IsFinite IsNan Less LessEqual Log
+Abs AddN AddV2 All Any AsString Assert AvgPool BatchDatasetV2 BatchMatMulV2 BiasAdd Bitcast BitwiseAnd
+BroadcastTo Cast ConcatV2 ConcatenateDataset Const Conv2D Cos Cumsum DatasetToSingleElement DecodeImage
+DecodeJpeg DecodePaddedRaw DecodePng DecodeRaw DenseBincount DepthwiseConv2dNative Einsum EnsureShape Equal
+Erfc Exp ExpandDims ExtractJpegShape Fill FlatMapDataset Floor FloorDiv FloorMod GatherNd GatherV2 Greater
+GreaterEqual HashTableV2 Identity IdentityN If IgnoreErrorsDataset Invert IsFinite IsNan Less LessEqual Log
 LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LookupTableImportV2 LowerBound MapDataset
 MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
-ParseExampleV2 PartitionedCall Placeholder Pow Prod RaggedGather RaggedTensorToTensor Range ReadVariableOp
-RealDiv Relu Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate SegmentSum Select SelectV2 Shape Sigmoid
-Sin Size Softmax SparseSegmentMeanWithNumSegments SparseSegmentSumWithNumSegments SparseTensorDenseMatMul
-Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessCase StatelessIf
-StatelessWhile StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice StringJoin StringLength
-StringLower StringSplitV2 StringStrip StringToNumber Sub Substr Sum TakeDataset Tanh TensorDataset
-TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack
-TensorSliceDataset Tile TopKV2 Transpose UnicodeDecode UnicodeEncode Unique UniqueWithCounts Unpack
-UnsortedSegmentMax UnsortedSegmentSum UpperBound VarHandleOp Where While ZerosLike
+ParseExampleV2 PartitionedCall Placeholder PopulationCount Pow Prod RaggedGather RaggedTensorToTensor Range
+ReadVariableOp RealDiv Relu Relu6 Reshape ReverseV2 Round Rsqrt ScaleAndTranslate ScatterNd SegmentSum
+Select SelectV2 Shape Sigmoid Sin Size Softmax SparseSegmentMeanWithNumSegments
+SparseSegmentSumWithNumSegments SparseTensorDenseMatMul Split SplitV Sqrt Square SquaredDifference Squeeze
+StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch StaticRegexReplace
+StopGradient StridedSlice StringJoin StringLength StringLower StringSplitV2 StringStrip StringToNumber Sub
+Substr Sum TakeDataset Tanh TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve
+TensorListSetItem TensorListStack TensorSliceDataset Tile TopKV2 Transpose UnicodeDecode UnicodeEncode
+Unique UniqueWithCounts Unpack UnsortedSegmentMax UnsortedSegmentSum UpperBound VarHandleOp Where While
+ZerosLike
 """
 OPERATIONS = frozenset(_NAMES.split())
 """What the graphs of AutoFlow's exports are made of."""
