@@ -269,7 +269,9 @@ class Finisher:
 
     def _temperature(self, held_out: np.ndarray) -> float:
         """Returns the temperature that calibrates, or 1 where another metric of the search would fall."""
-        temperature = fit_temperature(held_out, self._labels(), seed=self.study.seed)
+        temperature = fit_temperature(
+            held_out, self._labels(), ties=self.study.chooser.ties, seed=self.study.seed
+        )
         if self.study.metric == "log_loss":
             return temperature
         worse = self._loss_of(tempered(held_out, temperature)) > self._loss_of(held_out)

@@ -105,7 +105,7 @@ def _tempered_score(trial: TrialResult, study: Study, experiment: Experiment) ->
     """Returns the score that the trial would have as the model: a trial's own imagines an error, too."""
     probabilities = study.ledger.probabilities(trial.number)
     labels = experiment.dataset.labels[experiment.validation_rows]
-    temperature = fit_temperature(probabilities, labels, seed=experiment.seed)
+    temperature = fit_temperature(probabilities, labels, ties=experiment.ties, seed=experiment.seed)
     return metrics.score(study.metric, labels, tempered(probabilities, temperature))
 
 

@@ -168,6 +168,7 @@ class Session:
             len(experiment.dataset.schema.classes),
             self.settings.metric,
             self.settings.seed,
+            experiment.ties,
         )
 
     def _finish(

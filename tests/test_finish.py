@@ -106,7 +106,7 @@ def _finisher(probabilities, labels, metric="log_loss"):
         metric=metric,
         seed=0,
         ledger=SimpleNamespace(probabilities=probabilities.__getitem__),
-        chooser=SimpleNamespace(labels=labels),
+        chooser=SimpleNamespace(labels=labels, ties=None),
         ranking=lambda: results,
         refits=SimpleNamespace(fitted={}, complete=(), wanted=lambda members: list(members)),
         fit_on_all_rows=lambda members: None,

@@ -43,7 +43,7 @@ def measured(monkeypatch):
 
     monkeypatch.setattr(front, "measure_model", measure)
     monkeypatch.setattr(front, "load_pipelines", lambda number: [number])
-    monkeypatch.setattr(front, "fit_temperature", lambda *_, seed: 1.0)
+    monkeypatch.setattr(front, "fit_temperature", lambda *_, **__: 1.0)
 
     def run(tmp_path, remaining=60.0, stop=False, members=2, fails=False):
         broken.extend([True] * fails)
@@ -55,7 +55,9 @@ def measured(monkeypatch):
             _trial(4, Majority(), 0.7),
         ]
         table = pd.DataFrame({"x": np.arange(40) / 7, "label": ["a", "b"] * 20})
-        experiment = SimpleNamespace(dataset=load_dataset(table)[0], validation_rows=np.arange(40), seed=0)
+        experiment = SimpleNamespace(
+            dataset=load_dataset(table)[0], validation_rows=np.arange(40), ties=None, seed=0
+        )
         of_true_class = {trial.number: np.exp(-trial.log_loss) for trial in trials}
         right = np.eye(2)[experiment.dataset.labels]
         study = SimpleNamespace(

@@ -20,6 +20,8 @@ _FORWARD_PARTS = MAX_FOLDS
 """Parts of a small table in time: each but the first is validated by a model of those before."""
 _FEWEST_HELD_OUT = 20
 """Rows: what fewer say of a model is luck. Of tables below a hundred rows a fifth is asked for."""
+_FEWEST_TIES = 10
+"""Sets of tied rows: halves of fewer would often be very unequal."""
 _LEAST_LEFT = 0.5
 """Of the earlier rows, which leaving out copies of later ones must leave, else the copies stay."""
 SMALL_SHARE_FROM = 50_000
@@ -232,6 +234,31 @@ def tied_keys(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
     size = int(second.max()) + 1
     links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
     return np.asarray(connected_components(links, directed=False)[1][first], np.int64)
+
+
+def tied_numbers(keys: np.ndarray) -> np.ndarray | None:
+    """Returns int64[n], numbers from 0 that rows with equal keys share; None where nothing can be parted so.
+
+    That is where all keys differ, and where there are too few for parts of some size.
+
+    >>> tied_numbers(np.arange(100)) is None, tied_numbers(np.arange(100) % 3) is None
+    (True, True)
+    """
+    different, numbers = np.unique(keys, return_inverse=True)
+    return numbers if _FEWEST_TIES <= len(different) < len(keys) else None
+
+
+def half_of(num_rows: int, ties: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
+    """Returns bool[n], about half of the rows at random, all that are tied to one of them among them.
+
+    Args:
+        num_rows: n.
+        ties: int[n] as from `tied_numbers`, or those of some rows; None where any two may be parted.
+        generator: draws.
+    """
+    if ties is None:
+        return np.asarray(generator.permutation(num_rows) % 2 == 0)
+    return np.asarray(generator.permutation(int(ties.max()) + 1) % 2 == 0)[ties]
 
 
 def describe_folds(

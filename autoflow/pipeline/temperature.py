@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoflow import metrics
+from autoflow.data.split import half_of
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -49,7 +50,9 @@ def tempered_graph(probabilities: tf.Tensor, temperature: float) -> tf.Tensor:
     return tf.nn.softmax(tf.math.log(tf.maximum(probabilities, floor)) / temperature)
 
 
-def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int) -> float:
+def fit_temperature(
+    probabilities: np.ndarray, labels: np.ndarray, *, ties: np.ndarray | None = None, seed: int
+) -> float:
     """Returns the temperature that held-out rows ask for; 1.0 where scaling does not pay.
 
     It pays if temperatures that halves of the rows ask for lower the log-loss on the other halves. In both
@@ -59,6 +62,7 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int)
     Args:
         probabilities: held-out `float[m, C]`.
         labels: class codes `int[m]`.
+        ties: `int[m]`, equal for rows that are on one side together; None where any may part.
         seed: parts the rows.
 
     Returns:
@@ -69,11 +73,12 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray, *, seed: int)
     if len(labels) > most:
         rows = generator.choice(len(labels), most, replace=False)
         probabilities, labels = probabilities[rows], labels[rows]
+        ties = None if ties is None else ties[rows]
     logits = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY))
     num_wrong = int((logits.argmax(axis=1) != labels).sum())
     gain = 0.0
     for _ in range(_TURNS):
-        half = generator.permutation(len(labels)) % 2 == 0
+        half = half_of(len(labels), ties, generator)
         for known in (half, ~half):
             temperature = _best(logits[known], labels[known], num_wrong)
             gain += _loss(logits[~known], labels[~known], 1.0, num_wrong)

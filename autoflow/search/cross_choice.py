@@ -32,6 +32,7 @@ def cross_chosen(
     metric: str,
     max_members: int,
     of_each: int,
+    ties: np.ndarray | None = None,
     seed: int,
 ) -> np.ndarray:
     """Returns what choices predict for rows that did not choose: `float32[k, C]`.
@@ -50,6 +51,7 @@ def cross_chosen(
         metric: what is improved.
         max_members: distinct members at most, 1 or more.
         of_each: trials of a kind that a selection looks at, the best ones.
+        ties: `int[m]`, equal for rows that choose together or not at all; None where any may part.
         seed: parts and draws rows.
     """
     numbers = sorted(trials)  # of equals the earlier one ranks higher
@@ -73,10 +75,11 @@ def cross_chosen(
             metric=metric,
             max_members=max_members,
             num_imagined=num_imagined,
+            ties=None if ties is None else ties[fold.train],
             seed=seed,
             turns=turns,
         )
-        predicted.append(_predicted(probabilities, selection.weights, labels, fold, seed))
+        predicted.append(_predicted(probabilities, selection.weights, labels, fold, ties, seed))
     return np.concatenate(predicted)
 
 
@@ -92,6 +95,7 @@ def _predicted(
     weights: Mapping[int, float],
     labels: np.ndarray,
     fold: Fold,
+    ties: np.ndarray | None,
     seed: int,
 ) -> np.ndarray:
     """Returns the scaled mean on the validation rows of a fold, whose other rows ask for the temperature."""
@@ -104,4 +108,5 @@ def _predicted(
     rows = fold.train
     if len(rows) > most:
         rows = np.random.default_rng(seed).choice(rows, most, replace=False)
-    return tempered(mean(fold.validation), fit_temperature(mean(rows), labels[rows], seed=seed))
+    ties = None if ties is None else ties[rows]
+    return tempered(mean(fold.validation), fit_temperature(mean(rows), labels[rows], ties=ties, seed=seed))

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from autoflow import metrics
+from autoflow.data.split import half_of
 
 Trial = TypeVar("Trial")
 
@@ -95,6 +96,7 @@ def select(
     metric: str,
     max_members: int,
     num_imagined: int = 0,
+    ties: np.ndarray | None = None,
     seed: int = 0,
     turns: int = TURNS,
 ) -> Selection:
@@ -110,13 +112,14 @@ def select(
         metric: what is improved.
         max_members: distinct members at most, 1 or more.
         num_imagined: rows at the end that belong to every part of the rows, as from `metrics.imagined_error`.
+        ties: `int[m - num_imagined]`, equal for rows that are on one side together; None where any may part.
         seed: parts the rows.
         turns: ways to part them, 1 or more; of many rows one is enough.
     """
     rows = _Rows(np.stack([candidate.probabilities for candidate in candidates]), labels, metric)
     weights = {0: 1.0}
     if len(candidates) > 1 and max_members > 1:
-        together, gain = _chosen_on_halves(rows, max_members, num_imagined, seed, turns)
+        together, gain = _chosen_on_halves(rows, max_members, num_imagined, ties, seed, turns)
         weights = together if gain > 0 else weights
     score = metrics.score(metric, labels, rows.mean(weights))
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
@@ -155,7 +158,7 @@ class _Rows:
 
 
 def _chosen_on_halves(
-    rows: _Rows, max_members: int, num_imagined: int, seed: int, turns: int
+    rows: _Rows, max_members: int, num_imagined: int, ties: np.ndarray | None, seed: int, turns: int
 ) -> tuple[dict[int, float], float]:
     """Returns the mean of the choices on several halves of the rows, and what it gained on the other halves.
 
@@ -169,7 +172,7 @@ def _chosen_on_halves(
     num_rows = len(rows.labels) - num_imagined
     everywhere = np.ones(num_imagined, bool)
     for turn in range(turns if num_rows < _MANY_ROWS else 1):
-        half = np.random.default_rng([seed, turn]).permutation(num_rows) % 2 == 0
+        half = half_of(num_rows, ties, np.random.default_rng([seed, turn]))
         for chosen_on in (half, ~half):
             chooser = rows.part(np.append(chosen_on, everywhere))
             judge = rows.part(np.append(~chosen_on, everywhere))

@@ -9,13 +9,14 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from autoflow import metrics
 from autoflow.components.base import FitContext, HopelessTrial, NeuralClassifier
 from autoflow.data.dataset import Dataset
-from autoflow.data.split import Fold
+from autoflow.data.split import Fold, tied_keys, tied_numbers
 from autoflow.machine import available_bytes, available_cores
 from autoflow.pipeline.assembly import FittedPipeline, fit_pipeline
 from autoflow.pipeline.cache import FoldData, PreparedCache
@@ -48,6 +49,13 @@ class Experiment:
     def validation_rows(self) -> np.ndarray:
         """Row numbers in the order of a trial's held-out probabilities."""
         return np.concatenate([fold.validation for fold in self.folds])
+
+    @cached_property
+    def ties(self) -> np.ndarray | None:
+        """`int64[m]`, equal for held-out rows that are copies or of one group; None where all differ."""
+        rows, groups = self.validation_rows, self.dataset.groups
+        keys = self.dataset.feature_keys()[rows]
+        return tied_numbers(keys if groups is None else tied_keys(groups[rows], keys))
 
     @property
     def class_shares(self) -> np.ndarray:

@@ -38,6 +38,7 @@ class MemberChooser:
         num_classes: number of classes.
         metric: what is improved.
         seed: of the run.
+        ties: int[m], equal for held-out rows that no choice may part; None where any may.
     """
 
     ledger: Ledger
@@ -45,6 +46,7 @@ class MemberChooser:
     num_classes: int
     metric: str
     seed: int
+    ties: np.ndarray | None = None
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
@@ -79,7 +81,12 @@ class MemberChooser:
         if not candidates:
             return ()
         selection = select(
-            candidates, labels, metric=metric, max_members=max_members, num_imagined=num_imagined
+            candidates,
+            labels,
+            metric=metric,
+            max_members=max_members,
+            num_imagined=num_imagined,
+            ties=None if self.ties is None else self.ties[rows],
         )
         by_number = {trial.number: trial for trial in ranking}
         members = tuple(Member(by_number[number], weight) for number, weight in selection.weights.items())
@@ -124,6 +131,7 @@ class MemberChooser:
             metric=self.metric,
             max_members=most,
             of_each=_OF_EACH if self.metric == "log_loss" else _OF_EACH_JUDGED_SLOWLY,
+            ties=self.ties,
             seed=self.seed,
         )
 

@@ -9,9 +9,11 @@ from autoflow.data.split import (
     Fold,
     describe_folds,
     fold_numbers,
+    half_of,
     held_out_share,
     make_folds,
     make_group_folds,
+    tied_numbers,
 )
 from autoflow.errors import DataError
 
@@ -106,6 +108,21 @@ def test_fold_numbers_keep_groups_together_and_classes_even(num_groups):
     assert np.ptp(np.bincount(numbers)) < 400
     for keys in (None, np.zeros(1000, np.int64)):  # one group leaves nothing to part
         assert np.ptp(np.bincount(fold_numbers(labels, keys, seed=0))) <= 1
+
+
+def test_halves_keep_tied_rows_together():
+    keys = np.random.default_rng(0).integers(0, 60, 500) * 7
+    ties = tied_numbers(keys)
+    half = half_of(len(keys), ties, np.random.default_rng(1))
+    assert not set(keys[half]) & set(keys[~half])
+    assert 0.3 < half.mean() < 0.7
+    some = half_of(100, ties[:100], np.random.default_rng(1))
+    assert not set(keys[:100][some]) & set(keys[:100][~some])
+
+
+def test_halves_of_rows_that_all_differ_are_equal():
+    assert tied_numbers(np.arange(50)) is None
+    assert half_of(50, None, np.random.default_rng(0)).sum() == 25
 
 
 def test_seeds():

@@ -33,6 +33,18 @@ def test_few_rows_that_tell_nothing_leave_the_probabilities_alone():
     assert np.mean(kept) >= 0.5
 
 
+def test_copies_of_few_rows_are_no_evidence():
+    scaled = {True: 0, False: 0}
+    for seed in range(20):
+        probabilities, labels = _answers(seed, 1.0, num_rows=30)
+        rows = np.repeat(np.arange(30), 40)
+        for tied in scaled:
+            ties = rows if tied else None
+            temperature = fit_temperature(probabilities[rows], labels[rows], ties=ties, seed=seed)
+            scaled[tied] += temperature != 1.0
+    assert scaled[True] < 0.8 * scaled[False]
+
+
 def test_a_handful_of_right_answers_does_not_make_a_model_certain():
     probabilities = np.tile(np.array([[0.9, 0.1], [0.1, 0.9]], np.float32), (10, 1))
     assert fit_temperature(probabilities, np.arange(20) % 2, seed=0) > 0.7

@@ -69,6 +69,25 @@ def test_the_luckiest_of_many_on_few_rows_does_not_stand_alone():
     assert np.mean(steady) < 0.9 * np.mean(lucky)
 
 
+def test_copies_of_a_row_do_not_vouch_for_the_luck_of_a_model():
+    """Twenty rows, thirty times each: parted at random, what fits one half by chance fits the other, too."""
+    losses = {True: [], False: []}
+    for seed in range(6):
+        pool, labels = candidates(seed, [2.0] * 25)
+        few = np.repeat(np.arange(20), 30)
+        seen = sorted(
+            (Candidate(each.number, each.probabilities[few]) for each in pool),
+            key=lambda each: metrics.score("log_loss", labels[few], each.probabilities),
+        )
+        fresh = [Candidate(each.number, each.probabilities[20:]) for each in pool]
+        for tied in losses:
+            ties = few if tied else None
+            selection = select(seen, labels[few], metric="log_loss", max_members=5, ties=ties)
+            mean = mean_of(selection, fresh).astype(np.float32)
+            losses[tied].append(metrics.score("log_loss", labels[20:], mean))
+    assert np.mean(losses[True]) < 0.99 * np.mean(losses[False])
+
+
 def test_independent_errors_average_out():
     pool, labels = candidates(0, [1.5, 1.5, 1.5])
     selection = select(pool, labels, metric="log_loss", max_members=3)
