@@ -148,6 +148,15 @@ def test_sets_are_searched_where_a_column_can_use_them(num_distinct: int, search
     assert ("categorical_splits" in hp.values) == searched
 
 
+@pytest.mark.parametrize(("num_columns", "fewest"), [(3, 1), (300, 2)])
+def test_values_of_one_row_have_a_code_unless_there_are_very_many(num_columns: int, fewest: int) -> None:
+    import keras_tuner
+
+    columns = tuple(ColumnProfile(f"c{n}", ColumnKind.CATEGORICAL, 900, 0.0) for n in range(num_columns))
+    drawn = OrdinalCodes.sample(keras_tuner.HyperParameters(), DataProfile(2000, (1000, 1000), columns))
+    assert drawn.min_rows == fewest
+
+
 def test_sets_hold_their_codes_and_nothing_else() -> None:
     random = np.random.default_rng(0)
     for num_codes in (1, 30, 31, 32, 33, 300):

@@ -34,10 +34,10 @@ def test_categories_rank_by_their_share_of_the_rarer_class() -> None:
     assert unseen == 0.0
 
 
-def test_one_row_says_less_than_many() -> None:
-    values = ["often"] * 30 + ["once"] + ["other"] * 40
-    often, once = fitted(values, [1] * 31 + [0] * 40).transform(column(["often", "once"])).ravel()
-    assert 0 < once < often
+def test_few_rows_say_less_than_many() -> None:
+    values = ["often"] * 30 + ["twice"] * 2 + ["other"] * 40
+    often, twice = fitted(values, [1] * 32 + [0] * 40).transform(column(["often", "twice"])).ravel()
+    assert 0 < twice < often
 
 
 def test_missing_is_a_category_of_its_own() -> None:
@@ -67,7 +67,17 @@ def test_a_category_of_one_row_tells_that_row_nothing() -> None:
     values = column([f"c{number}" for number in range(40)])
     extractor, own = TargetStatistics().fit_transform(values, labels, 2, seed=0)
     assert not own.any()
-    assert (np.sign(extractor.transform(values)).ravel() == 2 * labels - 1).all()
+    assert not extractor.transform(values).any()
+
+
+def test_categories_of_one_row_tell_of_unseen_ones() -> None:
+    """Here what is rare is mostly of class 1, and so should be what was never there."""
+    values = [f"once {number}" for number in range(60)] + ["low"] * 120 + ["high"] * 60
+    labels = [1] * 50 + [0] * 10 + [0] * 115 + [1] * 5 + [1] * 55 + [0] * 5
+    extractor = fitted(values, labels)
+    low, once, unseen, high = extractor.transform(column(["low", "once 3", "new", "high"])).ravel()
+    assert low < -0.5 < 0.2 < once == unseen < high
+    assert set(*extractor.slots.vocabularies) == {"low", "high"}
 
 
 def test_a_category_of_one_group_tells_the_rows_of_that_group_nothing() -> None:

@@ -15,6 +15,7 @@ from autoflow.components.feature_extraction._categories import (
     UNSEEN,
     CategorySlots,
     count_categories,
+    total_distinct,
 )
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+_MANY = 100_000
+"""Distinct values of all columns together, from which those of a single row are left out at first: each is a
+string in the exported model, half of which took 40 s to save and check for 5,000 columns."""
 _DIGITS = re.compile(r"([0-9]+)")
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 
@@ -49,9 +53,10 @@ class OrdinalCodes(FeatureExtractor):
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
         """Draws the order and from how many rows on a category counts."""
+        fewest = 1 if total_distinct(profile) < _MANY else 2
         return cls(
             order=hp.Choice("order", ["alphabetical", "frequency"], default="alphabetical"),
-            min_rows=hp.Int("min_rows", 1, 30, sampling="log", default=1),
+            min_rows=hp.Int("min_rows", 1, 30, sampling="log", default=fewest),
         )
 
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from autoflow.components.base import CrossFittedExtractor, FittedExtractor, LookupTables
-from autoflow.components.feature_extraction._categories import CategorySlots, count_categories
+from autoflow.components.feature_extraction._categories import (
+    UNSEEN,
+    CategorySlots,
+    count_categories,
+)
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 from autoflow.data.split import fold_numbers
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+_FEWEST_ROWS = 2
 _STRENGTHS = 1.0, 1000.0
 """Rows that the prior counts at least and at most: few categories tell little about how they differ."""
 
@@ -30,8 +35,8 @@ class TargetStatistics(CrossFittedExtractor):
     rows each is given at once. A category with few rows is drawn to the shares of all rows (Micci-Barreca
     2001), the more the less the categories of its column differ: the number of rows that the prior counts is
     that of a beta-binomial model, estimated from the variance within and between categories (Ridout et al.
-    1999). Training rows are described by the rows of the other folds; a group of rows is in one fold. Unseen
-    categories are 0.
+    1999). Training rows are described by the rows of the other folds; a group of rows is in one fold.
+    Categories of a single row count as one, which unseen ones are told of, too: 0 where there are none.
 
     Args:
         smoothing: factor on the number of rows that the prior counts, 0.1 to 10.
@@ -64,7 +69,13 @@ class TargetStatistics(CrossFittedExtractor):
         """Counts the classes of every category, once with all rows and once without each fold."""
         # scikit-learn's TargetEncoder gives every class, takes the prior from the fold (which then tells the
         # fold), and shrinks a category of a single row not at all
-        slots = CategorySlots(tuple(counts.values for counts in count_categories(values)))
+        # by its own row a category tells nothing while it is learned, and takes its place in the graph
+        slots = CategorySlots(
+            tuple(
+                counts.frequent(min_rows=_FEWEST_ROWS, max_categories=len(counts.values)).values
+                for counts in count_categories(values)
+            )
+        )
         codes = slots.find(values) - slots.offsets[:-1]
         classes = _told_classes(np.bincount(labels, minlength=num_classes), self.max_classes)
         hits = (labels[:, None] == classes).astype(np.float64)
@@ -82,7 +93,8 @@ class TargetStatistics(CrossFittedExtractor):
         """Returns what the slots of a column tell, `float32[size, c]`, and its rows, `float32[n, c]`."""
         prior = hits.mean(axis=0)
         counts, rows = _counted(codes, hits, size), np.bincount(codes, minlength=size)
-        strength = self.smoothing * _prior_rows(counts, rows)
+        told_apart = np.arange(size) != UNSEEN
+        strength = self.smoothing * _prior_rows(counts[told_apart], rows[told_apart])
         own = np.empty(hits.shape, np.float32)
         for fold in range(int(folds.max()) + 1):
             part = folds == fold
