@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import shutil
 import tempfile
@@ -52,6 +53,7 @@ class ModelBuilder:
             of `keras.applications`, or `ARCHITECTURE=imagenet` for the published ones, fetched if need be.
         group: column whose equal values, such as a customer, are never parted between training and checking.
         time_column: column that orders rows in time; models of earlier rows are checked on later ones.
+        ignore: columns that are left out.
         max_latency_ms: milliseconds that one row may take through the exported graph on this machine.
         max_size_mb: millions of bytes that the exported model may have.
         encoding: of text files; None for UTF-8.
@@ -79,6 +81,7 @@ class ModelBuilder:
         image_weights: Sequence[str] = (),
         group: str | None = None,
         time_column: str | None = None,
+        ignore: Sequence[str] = (),
         max_latency_ms: float = math.inf,
         max_size_mb: float = math.inf,
         encoding: str | None = None,
@@ -98,6 +101,7 @@ class ModelBuilder:
         self.image_weights = image_weights
         self.group = group
         self.time_column = time_column
+        self.ignore = ignore
         self.max_latency_ms = max_latency_ms
         self.max_size_mb = max_size_mb
         self.encoding = encoding
@@ -124,6 +128,7 @@ class ModelBuilder:
         Raises:
             AutoFlowError: see `autoflow.errors`; the message says what to do.
         """
+        from autoflow.search.events import Warned
         from autoflow.serving.predictor import find_version
 
         if y is not None and self.label is not None:
@@ -147,11 +152,20 @@ class ModelBuilder:
             image_weights=tuple(self.image_weights),
             group=self.group,
             time_column=self.time_column,
+            ignored=tuple(self.ignore),
             encoding=self.encoding,
             limits=Limits(self.max_latency_ms, self.max_size_mb),
             text_embeddings=tuple(Path(folder) for folder in self.text_embeddings),
         )
-        self.report_: RunReport = execute(table, settings, observer or _ignore, Budget(settings.seconds))
+        self._said: list[str] = []
+        show = observer or _ignore
+
+        def told(event: Event) -> None:
+            if isinstance(event, Warned):
+                self._said.append(event.text)
+            show(event)
+
+        self.report_: RunReport = execute(table, settings, told, Budget(settings.seconds))
         self._predictor: Predictor | None = None
         return self
 
@@ -172,8 +186,9 @@ class ModelBuilder:
 
     @property
     def warnings_(self) -> tuple[str, ...]:
-        """What deserves a look in the data, in plain words."""
-        return self._fitted_report().warnings
+        """What deserves a look in the data and in the model, in plain words."""
+        report = self._fitted_report()
+        return tuple(dict.fromkeys([*report.warnings, *self._said]))
 
     def predict(self, data: str | Path | pd.DataFrame) -> np.ndarray:
         """Returns one label a row, in the original type, from the exported model."""
@@ -197,7 +212,7 @@ class ModelBuilder:
         model = self._model()
         if y is not None:
             features = _features(data).drop(columns=model.label, errors="ignore")
-            data, _ = _joined(features, pd.Series(y, name=model.label))
+            data, _ = _joined(features, pd.Series(_one_a_row(y), name=model.label))
         return model.evaluate(data, encoding=self.encoding, image_folder=self.image_folder).accuracy
 
     def export(self, path: str | Path) -> Path:
@@ -229,8 +244,9 @@ class ModelBuilder:
         return self._predictor
 
     def _temporary_folder(self) -> Path:
-        self._temporary = tempfile.TemporaryDirectory(prefix="autoflow-run-")
-        return Path(self._temporary.name)
+        folder = Path(tempfile.mkdtemp(prefix="autoflow-run-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def __repr__(self) -> str:
         return f"ModelBuilder(label={self.label!r}, time_budget={self.time_budget!r}, metric={self.metric!r})"
@@ -262,7 +278,7 @@ def _joined(
 ) -> tuple[pd.DataFrame, str]:
     """Returns features and labels as one frame, and the name of its label column."""
     frame = _features(features)
-    labels = pd.Series(y).to_numpy()
+    labels = _one_a_row(y)
     if len(labels) != len(frame):
         raise UsageError(
             f"X has {len(frame)} rows and y {len(labels)}; they must be the same rows in the same order"
@@ -271,6 +287,15 @@ def _joined(
     while name in frame.columns:
         name += "_"
     return frame.assign(**{name: labels}), name
+
+
+def _one_a_row(y: Sequence[object] | np.ndarray | pd.Series) -> np.ndarray:
+    values = y.to_numpy() if isinstance(y, pd.Series | pd.DataFrame) else y
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if isinstance(values, np.ndarray) and values.ndim != 1:
+        raise UsageError(f"y has the shape {values.shape}; it must hold one label a row")
+    return pd.Series(values).to_numpy()
 
 
 def _ignore(event: Event) -> None:

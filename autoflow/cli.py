@@ -58,10 +58,14 @@ ImageFolder = Annotated[
     Path | None, typer.Option(help="where the paths of pictures start [the table's folder]", metavar="DIR")
 ]
 Group = Annotated[
-    str | None, typer.Option(help="rows with equal values here are never parted", metavar="COLUMN")
+    str | None,
+    typer.Option(help="rows with equal values here are never parted; no feature", metavar="COLUMN"),
 ]
 TimeColumn = Annotated[
     str | None, typer.Option(help="check models of earlier rows on later ones", metavar="COLUMN")
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option(help="leave this column out, again for more", metavar="COLUMN")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 
@@ -94,7 +98,7 @@ def _reporting(command: Callable[..., int]) -> Callable[..., None]:
             _complain(str(error), debug=options.get("debug", False))
         except KeyboardInterrupt:
             code = 130
-            _complain("interrupted; repeat the same command to go on", debug=False)
+            _complain("interrupted; repeat the same command", debug=False)
         except BrokenPipeError:  # the reader of our output has seen enough
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             code = 0
@@ -125,10 +129,10 @@ def fit(
     time_budget: Annotated[str, typer.Option(help="for everything, such as 90s, 5m, 1h30m")] = "5m",
     max_trials: Annotated[int | None, typer.Option(min=1, help="trials in all", metavar="N")] = None,
     metric: Annotated[
-        str, typer.Option(help="log_loss, accuracy, balanced_accuracy, roc_auc or f1")
+        str, typer.Option(help="log_loss, accuracy, balanced_accuracy, roc_auc or f1 (the mean over classes)")
     ] = "log_loss",
     output: Annotated[Path | None, typer.Option(help="run folder [<table>-autoflow]", metavar="DIR")] = None,
-    seed: Annotated[int, typer.Option(help="makes a run repeatable")] = 0,
+    seed: Annotated[int, typer.Option(help="with --workers 1 and --max-trials a run repeats")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="trials side by side [one a core]", metavar="N")
     ] = None,
@@ -141,6 +145,7 @@ def fit(
     ] = None,
     group: Group = None,
     time_column: TimeColumn = None,
+    ignore: Ignore = None,
     max_latency_ms: Annotated[
         float,
         typer.Option(help="that one row may take when the model serves", metavar="MS", show_default=False),
@@ -195,6 +200,7 @@ def fit(
         image_weights=tuple(image_weights or []),
         group=group,
         time_column=time_column,
+        ignored=tuple(ignore or []),
         limits=Limits(max_latency_ms, max_size_mb),
         text_embeddings=tuple(text_embeddings or []),
     )
@@ -223,7 +229,7 @@ def predict(
     model: Model,
     data: Data,
     output: Annotated[
-        Path | None, typer.Option(help=".csv or .parquet [standard output]", metavar="FILE")
+        Path | None, typer.Option(help=".csv, .csv.gz or .parquet [standard output]", metavar="FILE")
     ] = None,
     encoding: Encoding = None,
     image_folder: ImageFolder = None,
@@ -234,7 +240,7 @@ def predict(
     from autoflow.serving.tables import check_output, write_table
 
     if output is not None:
-        check_output(output)
+        check_output(output, keep=(data, model))
     predictor = load(model)
     table = predictor.predict_table(data, encoding=encoding, image_folder=image_folder)
     show_warnings(predictor)
@@ -278,6 +284,7 @@ def check(
     image_folder: ImageFolder = None,
     group: Group = None,
     time_column: TimeColumn = None,
+    ignore: Ignore = None,
     debug: Debug = False,
 ) -> int:
     """Show what AutoFlow sees in a table and whether it would accept it."""
@@ -293,6 +300,7 @@ def check(
         image_folder=image_folder,
         group=group,
         time_column=time_column,
+        ignored=tuple(ignore or []),
     )
     schema = dataset.schema
     console = terminal()

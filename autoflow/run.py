@@ -92,6 +92,7 @@ def execute(
         image_folder=settings.image_folder,
         group=settings.group,
         time_column=settings.time_column,
+        ignored=settings.ignored,
     )
     _check_test(dataset, settings)
     profile = _profile(dataset, settings)
@@ -199,6 +200,7 @@ def _identity(dataset: Dataset, settings: RunSettings, profile: DataProfile) -> 
         "metric": settings.metric,
         "group": settings.group,
         "time column": settings.time_column,
+        "ignored": list(settings.ignored) or None,
         "seed": settings.seed,
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
         "embeddings": [part.fingerprint[:16] for part in profile.parts],

@@ -27,7 +27,7 @@ class RunSettings:
         seconds: time budget for everything, from process start to verified model.
         max_trials: trials in all; None for as many as fit.
         metric: ranks the trials.
-        seed: makes a run repeatable.
+        seed: of everything that is drawn.
         workers: trials side by side; None for the number of cores.
         ray_address: cluster to join; None for this machine.
         component_files: the user's own components.
@@ -38,6 +38,7 @@ class RunSettings:
         embeddings: version folders of exported models whose embeddings are features of every trial.
         group: header of a column whose equal values may not be parted by a split.
         time_column: header of a column that orders rows in time: later rows check models of earlier ones.
+        ignored: headers of columns that are no features.
         limits: what the exported model may cost to serve.
         image_weights: pretrained networks for pictures, as `ARCHITECTURE=FILE`.
         text_embeddings: folders of pretrained embedding models for texts.
@@ -59,6 +60,7 @@ class RunSettings:
     embeddings: tuple[Path, ...] = ()
     group: str | None = None
     time_column: str | None = None
+    ignored: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     image_weights: tuple[str, ...] = ()
     text_embeddings: tuple[Path, ...] = ()

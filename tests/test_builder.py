@@ -1,5 +1,6 @@
 """What `ModelBuilder` hands on to the model that it built, with fakes in the place of a search."""
 
+import gc
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from autoflow.builder import ModelBuilder
 from autoflow.errors import DataError, UsageError
+from autoflow.search.events import Stage, Warned
 
 
 class FakePredictor:
@@ -67,3 +69,47 @@ def test_a_metric_without_a_value_on_the_held_out_rows_is_refused_before_the_sea
     )
     with pytest.raises(DataError, match="roc_auc cannot be told of the held-out rows"):
         builder.fit(table)
+
+
+@pytest.mark.parametrize("labels", [[["a"], ["b"]], pd.DataFrame({"kind": ["a", "b"]})])
+def test_a_column_of_labels_is_as_good_as_a_row(built, labels):
+    builder, predictor = built
+    builder.score(pd.DataFrame({"x": [1.0, 2.0]}), np.array(labels))
+    assert predictor.asked[0]["data"]["kind"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("method", ["fit", "score"])
+def test_a_table_of_labels_is_refused_in_words(built, method):
+    with pytest.raises(UsageError, match=r"y has the shape \(2, 3\); it must hold one label a row"):
+        getattr(built[0], method)(pd.DataFrame({"x": [1.0, 2.0]}), np.zeros((2, 3)))
+
+
+def test_what_a_run_warns_of_is_kept_and_shown(monkeypatch):
+    events = [Warned("the model was not verified"), Stage("exporting"), Warned("rows are copies")]
+
+    def execute(data, settings, observer, budget):
+        for event in events:
+            observer(event)
+        return SimpleNamespace(warnings=("rows are copies",))
+
+    monkeypatch.setattr("autoflow.builder.execute", execute)
+    seen = []
+    builder = ModelBuilder().fit(pd.DataFrame({"x": [1]}), observer=seen.append)
+    assert seen == events
+    assert builder.warnings_ == ("rows are copies", "the model was not verified")
+
+
+def test_a_model_outlives_its_builder(monkeypatch):
+    folders = []
+    monkeypatch.setattr(
+        "autoflow.builder.execute", lambda data, settings, observer, budget: folders.append(settings.output)
+    )
+    builder = ModelBuilder()
+    builder.fit(pd.DataFrame({"x": [1]}))
+    builder.fit(pd.DataFrame({"x": [1]}))
+    del builder
+    gc.collect()
+    first, second = folders
+    assert first != second
+    assert first.is_dir()
+    assert second.is_dir()

@@ -71,11 +71,21 @@ def plain_series(series: pd.Series) -> pa.Array:
     """
     import pandas as pd
 
-    if isinstance(series.dtype, pd.CategoricalDtype):
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    elif isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype if not series.hasnans else object)
+    if isinstance(series.dtype, pd.IntervalDtype):  # as text whether there is a missing one or not
+        series = series.astype(object)
     try:
         return plain_column(pa.Array.from_pandas(series))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError):
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        OverflowError,  # whole numbers of more than 64 bits
+        UnicodeEncodeError,
+    ):
         missing = series.isna().to_numpy()
         texts = [
             None if gone else str(value).encode("utf-8", "replace").decode()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autoflow.data.images import Picture
+from autoflow.data.numbers import MISSING_TOKENS
 from autoflow.data.schema import Column, ColumnKind, Schema
 from autoflow.data.values import distinct_strings, unreadable
 from autoflow.errors import DataError, shortened
@@ -100,6 +101,19 @@ def _lonely(single: list[str], schema: Schema) -> str:
         f"{what} of label column {label} {row}, which cannot be both learned and checked. Add rows of "
         f"{them}, or name another label with --label.{quantity}"
     )
+
+
+def check_class_names(schema: Schema) -> list[str]:
+    """Returns a warning about classes that are named like a missing value."""
+    odd = [name for name in schema.classes if name in MISSING_TOKENS]
+    if not odd:
+        return []
+    shown = " and ".join(map(repr, odd))
+    are = "is a class" if len(odd) == 1 else "are classes"
+    return [
+        f"{shown} {are} of {schema.label!r} like the others; where it stands for a label that is not known, "
+        "empty these cells"
+    ]
 
 
 def check_features(name: str, schema: Schema) -> None:
@@ -354,8 +368,8 @@ def _leak_warnings(values: Mapping[str, np.ndarray], labels: np.ndarray) -> list
         return []
     allowed = min(0.01 * len(labels), 0.05 * base_errors)
     return [
-        f"column {name!r} alone tells the label almost perfectly; leave it out if it is not known before "
-        "the answer is"
+        f"column {name!r} alone tells the label almost perfectly; leave it out (--ignore) if it is not known "
+        "before the answer is"
         for name, column in values.items()
         if _errors_of(column, labels) <= allowed
     ]

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from autoflow.data.cells import count_cells, wording
 from autoflow.data.checks import (
+    check_class_names,
     check_columns,
     check_features,
     check_labels,
@@ -27,6 +28,7 @@ from autoflow.data.checks import (
     check_texts,
     rows_to_look_at,
 )
+from autoflow.data.columnwise import for_each
 from autoflow.data.headers import header_warnings
 from autoflow.data.images import picture_digests
 from autoflow.data.inference import infer_schema
@@ -120,7 +122,7 @@ class Dataset:
     def profile(self) -> DataProfile:
         """Returns the counts and shares that shape the search space."""
         counts = np.bincount(self.labels, minlength=len(self.schema.classes))
-        columns = tuple(_profile(column, self) for column in self.schema.columns)
+        columns = tuple(for_each(lambda column: _profile(column, self), self.schema.columns))
         return DataProfile(self.num_rows, tuple(int(count) for count in counts), columns)
 
     def feature_keys(self) -> np.ndarray:
@@ -173,6 +175,7 @@ def load_dataset(
     image_folder: Path | None = None,
     group: str | None = None,
     time_column: str | None = None,
+    ignored: Sequence[str] = (),
 ) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
     """Returns the data set of a labelled table, notes, and warnings, both in plain words.
 
@@ -186,22 +189,28 @@ def load_dataset(
         image_folder: where the paths of pictures start; see `read_table`.
         group: header of a column whose equal values a split may not part; it is no feature.
         time_column: header of a column that orders rows in time; it stays a feature.
+        ignored: headers of columns that are no features.
 
     Raises:
         DataError: the table cannot be used as it is.
         UsageError: no such encoding is known.
     """
     table = read_table(source, encoding=encoding, image_folder=image_folder)
-    return dataset_of(table, label=label, group=group, time_column=time_column)
+    return dataset_of(table, label=label, group=group, time_column=time_column, ignored=ignored)
 
 
 def dataset_of(
-    table: RawTable, *, label: str | None = None, group: str | None = None, time_column: str | None = None
+    table: RawTable,
+    *,
+    label: str | None = None,
+    group: str | None = None,
+    time_column: str | None = None,
+    ignored: Sequence[str] = (),
 ) -> tuple[Dataset, tuple[str, ...], tuple[str, ...]]:
     """As `load_dataset`, for a table that was read already."""
     groups = None if group is None else group_codes(table, group)
     moments = None if time_column is None else moments_of(table, time_column)
-    schema = infer_schema(table, label=label, group=group)
+    schema = infer_schema(table, label=label, group=group, ignored=ignored)
     labels = labels_of(table, schema)
     check_labels(table.name, schema, labels)
     check_features(table.name, schema)
@@ -212,6 +221,7 @@ def dataset_of(
         dataset = dataset.rows(np.flatnonzero(labels >= 0))
     notes = (*table.notes, f"label column {schema.label!r}, {schema.label_reason}")
     warnings = list(header_warnings(table.columns, schema.label))
+    warnings.extend(check_class_names(schema))
     if unlabelled:
         warnings.append(f"{unlabelled:,} of {table.num_rows:,} rows have no label and are left out")
     if dataset.moments is not None:
@@ -259,7 +269,8 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
                 f"{table.name}: column {column.name!r} holds {shortened(str(as_read.type))} values, which "
                 f"the model cannot read; in the training rows it was {column.kind.value}."
             )
-    return {column.name: raw_values(column, table.columns[column.name], table.folder) for column in columns}
+    values = for_each(lambda column: raw_values(column, table.columns[column.name], table.folder), columns)
+    return {column.name: each for column, each in zip(columns, values, strict=True)}
 
 
 class _RowsOf(Mapping[str, np.ndarray]):

@@ -39,8 +39,9 @@ def choose_label(table: RawTable, label: str | None) -> tuple[str, str]:
     headers = list(table.columns)
     if label is not None:
         if label not in table.columns:
+            near = near_names(label, headers)
             raise DataError(
-                f"{table.name}: there is no label column {label!r}; {near_names(label, headers)} "
+                f"{table.name}: there is no label column {label!r}; {near}{'' if near.endswith('?') else '.'} "
                 "Name one of the headers with --label."
             )
         chosen, reason = label, "named by you"

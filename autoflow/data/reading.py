@@ -72,7 +72,10 @@ def _read_frame(frame: pd.DataFrame) -> RawTable:
     import pandas as pd
 
     if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"expected a path or a pandas DataFrame, got {type(frame).__name__}.")
+        raise DataError(
+            f"expected a path or a pandas DataFrame, got {type(frame).__name__}; put the rows into a "
+            "DataFrame with the headers of the training table."
+        )
     headers = [str(column) for column in frame.columns]
     name = "the DataFrame"
     check_headers(name, headers)

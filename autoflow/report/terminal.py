@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +89,10 @@ def _show_front(console: Console, front: Sequence[FrontPoint], metric: str) -> N
 def show_next(console: Console, report: RunReport) -> None:
     """Prints how a run ends: how to use the model, and warnings."""
     model = report.model
-    folder = plain(str(model.folder))
+    folder = plain(shlex.quote(str(model.folder)))
     console.print("\n[bold]Next[/bold]")
     console.print(f"  autoflow predict {folder} NEW.csv --output predictions.csv", soft_wrap=True)
-    served = plain(str(model.folder.parent.resolve()))
+    served = plain(shlex.quote(str(model.folder.parent.resolve())))
     console.print(
         f"  tensorflow_model_server --rest_api_port=8501 --model_name=autoflow --model_base_path={served}",
         soft_wrap=True,

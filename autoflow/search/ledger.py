@@ -50,6 +50,7 @@ _SHA256 = 12
 _DIFFERENCES = {
     "format": "it was written by another version of AutoFlow",
     "data": "its data was another table, or this one has changed since",
+    "ignored": "other columns were left out of it (--ignore)",
     "components": "its component files (--components) were others, or have changed since",
     "embeddings": "its models of --embedding were others",
     "image_weights": "its pretrained networks (--image-weights) were others",

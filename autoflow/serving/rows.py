@@ -39,7 +39,7 @@ def open_table(
 ) -> RawTable:
     """Returns the table of a path or DataFrame; raises DataError as `read_table` does."""
     return read_table(
-        data if isinstance(data, pd.DataFrame) else Path(data),
+        Path(data) if isinstance(data, str | os.PathLike) else data,
         encoding=encoding,
         image_folder=None if image_folder is None else Path(image_folder),
     )

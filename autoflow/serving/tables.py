@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +14,22 @@ from autoflow.errors import MachineError, UsageError
 _FORMULA = r"^(?=[=@+\-\t\r])(?![+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?$)"
 
 
-def check_output(output: Path) -> None:
-    """Raises UsageError where the name of a file says no known format, or its folder is not there."""
+def check_output(output: Path, *, keep: Sequence[Path] = ()) -> None:
+    """Raises UsageError where a file cannot or should not be written.
+
+    Args:
+        output: its name must say a known format, and its folder must be there.
+        keep: files that it may not replace, and folders of models, to which nothing may be added.
+    """
     if not output.name.endswith((".csv", ".csv.gz", ".parquet")):
         raise UsageError(f"{output}: the output must end in .csv, .csv.gz or .parquet.")
     if not output.parent.is_dir():
         raise UsageError(f"{output}: the folder {output.parent} does not exist; make it first.")
+    for path in keep:
+        if path.exists() and output.resolve() == path.resolve():
+            raise UsageError(f"{output}: this is the table that is read; name another file for the answers.")
+        if path.is_dir() and output.resolve().is_relative_to(path.resolve()):
+            raise UsageError(f"{output}: this is inside the model's folder; name a file outside of it.")
 
 
 def write_table(table: pd.DataFrame, output: Path | None) -> None:

@@ -392,3 +392,31 @@ def test_a_single_column_is_no_table():
 def test_classes_keep_their_spelling(cells, classes, label_type):
     schema = infer_schema(read_table(labelled(label=cells)))
     assert (schema.classes, schema.label_type) == (classes, label_type)
+
+
+def test_columns_that_the_user_leaves_out_are_no_features_and_no_label():
+    frame = pd.DataFrame({"x": np.arange(20) / 7, "told": ["a", "b"] * 10, "kind": ["a", "b"] * 10})
+    schema = infer_schema(read_table(frame), ignored=["told"])
+    assert [column.name for column in schema.columns] == ["x"]
+    assert schema.dropped == (DroppedColumn("told", "left out by you"),)
+    assert infer_schema(read_table(frame), ignored=["kind"]).label == "told"
+    with pytest.raises(DataError, match="no column 'tod' to ignore; did you mean 'told'"):
+        infer_schema(read_table(frame), ignored=["tod"])
+    with pytest.raises(DataError, match="'kind' is the label and cannot be ignored as well"):
+        infer_schema(read_table(frame), label="kind", ignored=["kind"])
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_intervals_are_categories_with_and_without_a_missing_one(missing: bool):
+    values = pd.Series(pd.cut(np.arange(60) * 7 % 40, 4))
+    if missing:
+        values[3] = np.nan
+    assert kind(values) is ColumnKind.CATEGORICAL
+
+
+def test_periods_are_dates():
+    assert kind(pd.Series(pd.period_range("2020-01", periods=30, freq="M")).repeat(2)) is ColumnKind.DATETIME
+
+
+def test_whole_numbers_beyond_64_bits_are_numbers():
+    assert kind([2**70 + 2**60 * number for number in range(NUM_ROWS)]) is ColumnKind.NUMERIC

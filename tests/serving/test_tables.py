@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from autoflow.errors import MachineError, UsageError
-from autoflow.serving.tables import write_table
+from autoflow.serving.tables import check_output, write_table
 
 ANSWERS = pd.DataFrame({"label": ["yes, はい", "no"], "score": [0.75, 0.5]}, index=[3, 1])
 
@@ -33,6 +33,17 @@ def test_a_label_that_a_spreadsheet_would_run_is_only_a_text_in_csv(tmp_path: Pa
     read = pd.read_csv(tmp_path / "a.csv", keep_default_na=False, dtype=str)["label"].tolist()
     assert read == ["'" + label for label in labels[:5]] + labels[5:]
     assert pd.read_parquet(tmp_path / "a.parquet")["label"].tolist() == labels
+
+
+def test_answers_replace_neither_the_table_nor_a_file_of_the_model(tmp_path: Path) -> None:
+    table, model = tmp_path / "new.csv", tmp_path / "model"
+    table.write_text("x")
+    (model / "1").mkdir(parents=True)
+    check_output(tmp_path / "answers.csv", keep=(table, model))
+    with pytest.raises(UsageError, match="this is the table that is read"):
+        check_output(tmp_path / "model" / ".." / "new.csv", keep=(table, model))
+    with pytest.raises(UsageError, match="inside the model's folder"):
+        check_output(model / "1" / "answers.csv", keep=(table, model))
 
 
 def test_refusals(tmp_path: Path) -> None:
