@@ -118,4 +118,4 @@ def _figures_with_error(probabilities: np.ndarray, rows: np.ndarray, dataset: Da
 
 def _figures(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:
     scores = metrics.evaluate_probabilities(dataset.labels[rows], probabilities, dataset.schema.classes)
-    return {key: value for key, value in scores.to_json().items() if isinstance(value, int | float)}
+    return {key: value for key, value in vars(scores).items() if isinstance(value, int | float)}

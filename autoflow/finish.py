@@ -31,16 +31,13 @@ from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member
 from autoflow.search.refits import LATE_SECONDS
 from autoflow.search.study import Study
-from autoflow.search.trial import TrialResult
+from autoflow.search.trial import Outcome, TrialResult
 
 _ATTEMPTS = 3
 _ATTEMPTS_WITHIN_LIMITS = 12
 _SMALL_ENSEMBLE = 2
 _LEAST_VERIFY_SECONDS = 15.0
-_BASELINE_ONLY = (
-    "the model answers with the shares of the classes, whatever the columns say, as no other was ready in "
-    "time; give more with --time-budget or --max-trials"
-)
+_BASELINE_ONLY = "the model answers with the shares of the classes, whatever the columns say, as "
 
 
 class NotFittedError(Exception):
@@ -118,6 +115,8 @@ class Finisher:
         temperature = self._temperature(held_out)
         model = replace(model, temperature=temperature)
         scores, doubts = self._judged(members, held_out, temperature)
+        if self.earlier is not None and self._is_no_gain(scores, refitted=refitted):
+            return self.earlier
         shares = told_contributions(model, self.experiment.dataset, self.observer)
         started = time.monotonic()
         export = self._export(model, members, scores, shares, refitted=refitted)
@@ -147,15 +146,18 @@ class Finisher:
             failed = next((result for result in self.study.results if result.message), None)
             reason = f"; the first trial: {failed.message}" if failed else ""
             raise NoModelError(f"no trial finished in the time given{reason}. Give more with --time-budget.")
+        complete = self.study.refits.complete
         # the folds of several trials together would be slow to serve
-        if not self.should_stop() or len(self.experiment.folds) == 1:
+        if self.should_stop() and len(self.experiment.folds) > 1:
+            if complete:
+                yield complete
+        else:
             self.observer(Stage("choosing what to combine"))
             members = self._chosen()
             for damage in self.study.chooser.damaged.values():
                 self.observer(Warned(damage))
             if len(members) > 1:
                 yield members
-            complete = self.study.refits.complete
             if len(complete) > 1 and complete != members:
                 yield complete
             if len(members) > _SMALL_ENSEMBLE and self.limits.are_set:
@@ -200,21 +202,30 @@ class Finisher:
             late = []
         numbers = {member.trial.number for member in wanted if member not in late}
         fitted = {n: refits.fitted[n] for n in numbers if n in refits.fitted}
-        return self._mean(members, fitted), members, not late
+        model, is_whole = self._mean(members, fitted)
+        return model, members, is_whole and not late
 
-    def _mean(self, members: Sequence[Member], refits: Mapping[int, FittedPipeline]) -> WeightedPipelines:
-        """Returns the members' mean: those fitted again as they are now, the others as they were scored."""
+    def _mean(
+        self, members: Sequence[Member], refits: Mapping[int, FittedPipeline]
+    ) -> tuple[WeightedPipelines, bool]:
+        """Returns the members' mean: those fitted again as they are now, the others as they were scored.
+
+        Also returns whether all folds of the latter are in it.
+        """
         pipelines: list[FittedPipeline] = []
         weights: list[float] = []
         # all folds are better than one, but a model in time is better than both
-        most = self.study.costs.affordable_members(self.study.budget.remaining())
+        most = self.study.costs.affordable_members(self.study.budget.remaining() + LATE_SECONDS)
+        is_whole = True
         for member in members:
             number = member.trial.number
             parts: Sequence[FittedPipeline] = [refits[number]] if number in refits else ()
-            parts = parts or load_pipelines(self.study.ledger.artifact(number))[:most]
+            folds = parts or load_pipelines(self.study.ledger.artifact(number))
+            parts = folds[:most]
+            is_whole = is_whole and len(parts) == len(folds)
             pipelines += parts
             weights += [member.weight / len(parts)] * len(parts)
-        return WeightedPipelines(tuple(pipelines), tuple(weights))
+        return WeightedPipelines(tuple(pipelines), tuple(weights)), is_whole
 
     def _without(self, gone: Sequence[Member], members: tuple[Member, ...]) -> tuple[Member, ...]:
         """Returns the members less some, or raises NotFittedError where the best trial alone is better."""
@@ -281,25 +292,49 @@ class Finisher:
         return self._loss_of(self._probabilities(members))
 
     def _loss_of(self, probabilities: np.ndarray) -> float:
-        score = metrics.score(self.study.metric, self._labels(), probabilities)
-        return -score if metrics.larger_is_better(self.study.metric) else score
+        if self.study.metric == "log_loss":  # as trials are ranked: of few rows the boldest is not the best
+            return metrics.careful_log_loss(self._labels(), probabilities)
+        return -metrics.score(self.study.metric, self._labels(), probabilities)
 
     def _judged(
         self, members: Sequence[Member], held_out: np.ndarray, temperature: float
     ) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...]]:
         """Returns the model's figures by set of rows, and doubts; an interrupted search hardly looked."""
         scores, doubts = held_out_figures(tempered(held_out, temperature), self.experiment)
+        is_baseline = all(member.trial.spec.classifier.baseline for member in members)
+        if is_baseline:
+            doubts = (self._why_baseline(),)
         if self.should_stop():
-            return scores, ()
+            return scores, doubts if is_baseline else ()
         if len(self.experiment.set_aside):
-            as_scored = replace(self._mean(members, {}), temperature=temperature)
+            as_scored = replace(self._mean(members, {})[0], temperature=temperature)
             scores["set_aside"] = set_aside_figures(as_scored, self.experiment)
         else:
             chooser, ranking = self.study.chooser, self.study.ranking()
             scores |= cross_chosen_figures(chooser, members, ranking, self.experiment, self.observer)
-        if all(trial.spec.classifier.baseline for trial in self.study.ranking()):
-            return scores, (_BASELINE_ONLY,)
         return scores, doubts
+
+    def _why_baseline(self) -> str:
+        """Returns why a model that ignores the columns is published."""
+        if any(not trial.spec.classifier.baseline for trial in self.study.ranking()):
+            within = " within the limits" if self.limits.are_set else ""
+            return f"{_BASELINE_ONLY}none of the others could be exported{within}"
+        failed = next((each for each in self.study.results if each.outcome is Outcome.FAILED), None)
+        if failed is not None:
+            return f"{_BASELINE_ONLY}the others failed; the first: {failed.message}"
+        more = "repeat the command" if self.should_stop() else "give more with --time-budget or --max-trials"
+        return f"{_BASELINE_ONLY}no other was ready in time; {more}"
+
+    def _is_no_gain(self, scores: Mapping[str, Mapping[str, Any]], *, refitted: bool) -> bool:
+        """Tells whether an earlier session's model, fitted on all rows, should stay: in place of one that is
+        not and that is no better on the held-out rows of both."""
+        metric, earlier = self.study.metric, self.earlier
+        if earlier is None or refitted or not (earlier.refitted and earlier.verification.ok):
+            return False
+        new, old = (each["validation"].get(metric) for each in (scores, earlier.scores))
+        if new is None or old is None:
+            return False
+        return bool(new <= old if metrics.larger_is_better(metric) else new >= old)
 
     def _labels(self) -> np.ndarray:
         return self.study.chooser.labels

@@ -110,9 +110,9 @@ class Session:
         return model, study.results, interruption.signal_number
 
     def _study(self, pool: RayPool, interruption: Interruption, verifier: Verifier) -> Study:
-        num_columns = len(self.profile.columns)
-        fixed = finish_seconds(self.settings, self.experiment.dataset)
-        pictures = self.experiment.dataset.has_pictures
+        num_columns, dataset = len(self.profile.columns), self.experiment.dataset
+        fixed = finish_seconds(self.settings, dataset)
+        pictures = dataset.has_pictures
         if (
             _for_columns(num_columns) > FINISH_SECONDS
             and self.budget.remaining() - fixed < _LEAST_SEARCH_SECONDS
@@ -138,9 +138,7 @@ class Session:
                 ENDING_SECONDS,
                 MEGABYTE_SECONDS,
                 # models of early rows never saw the latest; towers of convolutions a fold are slow to serve
-                folds_may_serve=len(self.experiment.folds) > 1
-                and self.experiment.dataset.moments is None
-                and not pictures,
+                folds_may_serve=len(self.experiment.folds) > 1 and dataset.moments is None and not pictures,
                 most_members=most_members(0.0 if self._is_large() else self.settings.seconds),
             ),
             metric=self.settings.metric,
@@ -151,6 +149,7 @@ class Session:
             observer=self.observer,
             should_stop=interruption.requested,
             nearly_over=verifier.start,
+            folds_are_alike=dataset.groups is None and dataset.moments is None,
         )
         study.restore()
         return study

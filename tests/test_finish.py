@@ -108,6 +108,7 @@ def _finisher(probabilities, labels, metric="log_loss"):
         ledger=SimpleNamespace(probabilities=probabilities.__getitem__),
         chooser=SimpleNamespace(labels=labels, ties=None),
         ranking=lambda: results,
+        results=results,
         refits=SimpleNamespace(fitted={}, complete=(), wanted=lambda members: list(members)),
         fit_on_all_rows=lambda members: None,
     )
@@ -296,14 +297,66 @@ def test_a_baseline_that_was_alone_says_so_and_blames_no_column():
     baseline = [
         replace(study.ranking()[0], spec=SimpleNamespace(classifier=Majority(), fingerprint="baseline"))
     ]
-    for ranking, words in (
-        (study.ranking(), "the columns given do not seem to tell anything"),
-        (baseline, "the model answers with the shares of the classes, whatever the columns say"),
+    alone = (Member(baseline[0], 1.0),)
+    _, (doubt,) = finisher._judged(members, shares, 1.0)
+    assert doubt.startswith("the columns given do not seem to tell anything")
+    says = "the model answers with the shares of the classes, whatever the columns say, as "
+    _, (doubt,) = replace(finisher, limits=Limits(megabytes=0.1))._judged(alone, shares, 1.0)
+    assert doubt == says + "none of the others could be exported within the limits"
+    study.ranking = lambda: baseline
+    for stopped, words in (
+        (False, "give more with --time-budget or --max-trials"),
+        (True, "repeat the command"),
     ):
-        study.ranking = lambda ranking=ranking: ranking
-        _, doubts = finisher._judged(members, shares, 1.0)
-        assert len(doubts) == 1
-        assert doubts[0].startswith(words)
+        _, (doubt,) = replace(finisher, should_stop=lambda stopped=stopped: stopped)._judged(
+            alone, shares, 1.0
+        )
+        assert doubt == f"{says}no other was ready in time; {words}"
+    study.results = [replace(baseline[0], outcome=Outcome.FAILED, message="ValueError: odd")]
+    _, (doubt,) = finisher._judged(alone, shares, 1.0)
+    assert doubt == says + "the others failed; the first: ValueError: odd"
+
+
+@pytest.mark.parametrize(
+    ("metric", "old", "new", "refitted", "stays"),
+    [
+        ("log_loss", 0.4, 0.5, False, True),
+        ("log_loss", 0.4, 0.3, False, False),
+        ("log_loss", 0.4, 0.5, True, False),
+        ("accuracy", 0.9, 0.8, False, True),
+        ("accuracy", 0.8, 0.9, False, False),
+    ],
+)
+def test_a_model_fitted_on_all_rows_gives_way_to_better_ones_only(model, metric, old, new, refitted, stays):
+    finisher, _ = _finisher({}, np.zeros(4, np.int32), metric)
+    finisher = replace(finisher, earlier=replace(model, refitted=True, scores={"validation": {metric: old}}))
+    assert finisher._is_no_gain({"validation": {metric: new}}, refitted=refitted) == stays
+    unverified = replace(finisher.earlier, verification=VerificationResult(verify.Outcome.TIMED_OUT))
+    assert not replace(finisher, earlier=unverified)._is_no_gain(
+        {"validation": {metric: new}}, refitted=refitted
+    )
+
+
+def test_after_ctrl_c_what_is_fitted_on_all_rows_comes_before_folds():
+    finisher, members = _cross_validated()
+    finisher.study.refits.complete = members
+    plans = list(replace(finisher, should_stop=lambda: True)._plans())
+    assert plans[0] == members
+    assert all(len(plan) == 1 for plan in plans[1:])
+
+
+def test_a_mean_of_some_folds_is_not_called_whole(monkeypatch):
+    finisher, members = _cross_validated()
+    study = finisher.study
+    study.ledger.artifact = lambda number: number
+    study.budget = SimpleNamespace(remaining=lambda: 1.0)
+    monkeypatch.setattr("autoflow.finish.load_pipelines", lambda number: ["fold"] * 5)
+    monkeypatch.setattr("autoflow.finish.WeightedPipelines", lambda pipelines, weights: (pipelines, weights))
+    for affordable, whole in ((5, True), (3, False)):
+        study.costs = SimpleNamespace(affordable_members=lambda seconds, most=affordable: most)
+        (pipelines, weights), is_whole = finisher._mean(members[:1], {})
+        assert (len(pipelines), is_whole) == (affordable, whole)
+        assert sum(weights) == pytest.approx(members[0].weight)
 
 
 def test_probabilities_are_not_calibrated_where_that_costs_the_metric_of_the_search():

@@ -40,8 +40,9 @@ def choose_label(table: RawTable, label: str | None) -> tuple[str, str]:
     if label is not None:
         if label not in table.columns:
             near = near_names(label, headers)
+            near = near if near.endswith("?") else f"{near}."
             raise DataError(
-                f"{table.name}: there is no label column {label!r}; {near}{'' if near.endswith('?') else '.'} "
+                f"{table.name}: there is no label column {label!r}; {near} "
                 "Name one of the headers with --label."
             )
         chosen, reason = label, "named by you"

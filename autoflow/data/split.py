@@ -211,8 +211,7 @@ def fold_numbers(labels: np.ndarray, keys: np.ndarray | None, *, seed: int) -> n
 
     Args:
         labels: int32[n], classes from 0.
-        keys: integer[n]; rows with equal ones are in one part, unless so many have so few that the parts
-            would be very unequal. None where all differ.
+        keys: integer[n]; rows with equal ones are in one part, unless all are equal. None where all differ.
         seed: shuffles rows within their class.
     """
     if keys is not None:
@@ -220,6 +219,8 @@ def fold_numbers(labels: np.ndarray, keys: np.ndarray | None, *, seed: int) -> n
             side = sides(labels, keys, seed, None)
             if _are_balanced(np.bincount(side), len(labels), None):
                 return side
+        if side.max() > 0:  # very unequal parts are better than labels that are told within a group
+            return side
     return _sides(labels, np.arange(len(labels)), seed, None)
 
 
@@ -253,12 +254,15 @@ def half_of(num_rows: int, ties: np.ndarray | None, generator: np.random.Generat
 
     Args:
         num_rows: n.
-        ties: int[n] as from `tied_numbers`, or those of some rows; None where any two may be parted.
+        ties: int[n] as from `tied_numbers`, or those of some rows; None where any two may be parted, as they
+            may where hardly any are left that are not tied.
         generator: draws.
     """
-    if ties is None:
-        return np.asarray(generator.permutation(num_rows) % 2 == 0)
-    return np.asarray(generator.permutation(int(ties.max()) + 1) % 2 == 0)[ties]
+    if ties is not None:
+        different, numbers = np.unique(ties, return_inverse=True)
+        if len(different) >= _FEWEST_TIES:
+            return np.asarray(generator.permutation(len(different)) % 2 == 0)[numbers]
+    return np.asarray(generator.permutation(num_rows) % 2 == 0)
 
 
 def describe_folds(

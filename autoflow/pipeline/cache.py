@@ -87,8 +87,8 @@ class PreparedCache:
             prepared = self._load(name, with_validation=with_validation)
             if prepared is None:
                 computed = _prepare(node, data, seed)
-                self._make_room(_num_bytes(computed))
-                self._store(name, computed)
+                if self._make_room(_num_bytes(computed)):
+                    self._store(name, computed)
                 # mapped from disk, so that the arrays take memory only while they are used
                 prepared = self._load(name, with_validation=with_validation) or computed
         if _num_bytes(prepared) <= _REMEMBERED_BYTES:
@@ -118,51 +118,60 @@ class PreparedCache:
             validation = np.load(self._folder / f"{name}.validation.npy", mmap_mode="r")
         return PreparedNode(pickle.loads(path.read_bytes()), train, validation)
 
-    def _make_room(self, num_bytes: int) -> None:
-        """Deletes entries, the least recently used first; who has mapped one goes on reading it."""
+    def _make_room(self, num_bytes: int) -> bool:
+        """Deletes entries, the least recently used first; who has mapped one goes on reading it.
+
+        What a worker left that died while it wrote goes before all others. Tells whether there is room now.
+        """
         sizes: dict[str, int] = {}
+        last_use: dict[str, float] = {}
         for path in self._folder.glob("*.*"):
             with contextlib.suppress(FileNotFoundError):  # another worker makes room, too
-                entry = path.name.split(".")[0]
-                sizes[entry] = sizes.get(entry, 0) + path.stat().st_size
+                entry, status = path.name.split(".")[0], path.stat()
+                sizes[entry] = sizes.get(entry, 0) + status.st_size
+                if path.suffix == ".extractor":
+                    last_use[entry] = status.st_mtime
         used = sum(sizes.values())
-        for extractor in sorted(self._folder.glob("*.extractor"), key=_last_use):
+        if num_bytes > self._most_bytes:
+            return False
+        for entry in sorted(sizes, key=lambda each: last_use.get(each, 0.0)):
             if used + num_bytes <= self._most_bytes:
                 break
-            self._delete(extractor.stem)
-            used -= sizes.get(extractor.stem, 0)
+            if self._delete(entry):
+                used -= sizes[entry]
+        return used + num_bytes <= self._most_bytes
 
-    def _delete(self, name: str) -> None:
-        """Deletes an entry that no other worker is at; its extractor, which tells that it is whole, first."""
+    def _delete(self, name: str) -> bool:
+        """Deletes an entry that no worker is at; its extractor, which tells that it is whole, first."""
         descriptor = os.open(self._folder / f"{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
+            return False
         else:
-            for part in ("extractor", "train.npy", "validation.npy"):
-                (self._folder / f"{name}.{part}").unlink(missing_ok=True)
+            self._unlink(name)
+            return True
         finally:
             os.close(descriptor)
 
+    def _unlink(self, name: str) -> None:
+        for part in ("extractor", "partial", "train.npy", "validation.npy"):
+            (self._folder / f"{name}.{part}").unlink(missing_ok=True)
+
     def _store(self, name: str, prepared: PreparedNode) -> None:
-        np.save(self._folder / f"{name}.train.npy", prepared.train)
-        if prepared.validation is not None:
-            np.save(self._folder / f"{name}.validation.npy", prepared.validation)
         partial = self._folder / f"{name}.partial"
-        partial.write_bytes(pickle.dumps(prepared.extractor))
-        partial.rename(self._folder / f"{name}.extractor")
+        try:
+            np.save(self._folder / f"{name}.train.npy", prepared.train)
+            if prepared.validation is not None:
+                np.save(self._folder / f"{name}.validation.npy", prepared.validation)
+            partial.write_bytes(pickle.dumps(prepared.extractor))
+            partial.rename(self._folder / f"{name}.extractor")
+        except OSError:  # the disk is full: who needs it computes it again
+            self._unlink(name)
 
 
 def _num_bytes(prepared: PreparedNode) -> int:
     return prepared.train.nbytes + (0 if prepared.validation is None else prepared.validation.nbytes)
-
-
-def _last_use(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # another worker deleted it just now
-        return 0.0
 
 
 def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:

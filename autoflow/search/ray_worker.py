@@ -10,6 +10,7 @@ import ctypes
 import os
 
 import psutil
+import threadpoolctl
 
 from autoflow.components.discovery import ComponentFile, discover
 from autoflow.search.evaluate import Evaluator, Experiment
@@ -31,6 +32,8 @@ class RayWorker:
 
     def __init__(self, component_files: tuple[ComponentFile, ...], num_threads: int, session: str) -> None:
         set_thread_environment(num_threads)
+        # NumPy's was read before, perhaps from what the user has set for himself
+        threadpoolctl.threadpool_limits(num_threads)
         _say_nothing()
         discover(component_files)
         # the first trials need these; their import overlaps with that of TensorFlow in the driver

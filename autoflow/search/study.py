@@ -15,6 +15,7 @@ from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.metrics import larger_is_better
 from autoflow.search.costs import FinishCosts
+from autoflow.search.evaluate import STOPPED
 from autoflow.search.events import Observer, RefitEnded, TrialEnded, TrialStarted, Warned
 from autoflow.search.ledger import Ledger, LedgerEntry
 from autoflow.search.members import Member, MemberChooser
@@ -25,6 +26,8 @@ from autoflow.search.shared_folds import RunningTrials, speed_up
 from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 
 _SHORTEST_TRIAL_SECONDS = 1.5
+_LONGER = 2.0
+"""Times what a search has used: with so much more, trials that the clock stopped are tried again."""
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
 _LEAD_SECONDS = 10.0
@@ -57,6 +60,8 @@ class Study:
         observer: is told what happens.
         should_stop: tells whether the user wants the search to end now.
         nearly_over: is called once, some seconds before the search ends.
+        folds_are_alike: whether the loss on one fold tells that on all. Groups and periods differ, and a hard
+            one among the first would stop every trial.
     """
 
     pool: WorkerPool
@@ -73,6 +78,7 @@ class Study:
     should_stop: Callable[[], bool] = lambda: False
     rungs: tuple[float, ...] = (1.0,)
     nearly_over: Callable[[], object] = lambda: None
+    folds_are_alike: bool = True
     results: list[TrialResult] = field(default_factory=list, init=False)
     num_new: int = field(default=0, init=False)
     _tries: dict[int, int] = field(default_factory=dict, init=False)
@@ -93,6 +99,11 @@ class Study:
         """The finished trial with the best score; of equals the earlier one."""
         return next(iter(self.ranking()), None)
 
+    @property
+    def _has_model(self) -> bool:
+        """Whether there is a trial to export that looks at the columns."""
+        return any(each.finished and not each.spec.classifier.baseline for each in self.results)
+
     def ranking(self) -> list[TrialResult]:
         """Returns the finished trials, the best first."""
         finished = [result for result in self.results if result.finished]
@@ -100,11 +111,15 @@ class Study:
 
     def restore(self) -> None:
         """Takes in the trials of earlier sessions from the ledger."""
-        for entry in self.ledger.entries():
+        entries = self.ledger.entries()
+        used = max((entry.elapsed for entry in entries), default=0.0)
+        for entry in entries:
             num_bytes = self.ledger.artifact_bytes(entry.result.number) // self.costs.num_folds
             self.results.append(replace(entry.result, num_bytes=num_bytes))
             self._proposals.by_number[entry.result.number] = entry.proposal
-            self._tell(entry.proposal, entry.result)
+            # what the clock cut off in a short search is worth another try in a longer one
+            if entry.result.message != STOPPED or self.budget.seconds < _LONGER * used:
+                self._tell(entry.proposal, entry.result)
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
@@ -174,7 +189,7 @@ class Study:
         if not self._trials.jobs:
             return False
         left = self._search_seconds()
-        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
+        if not self._has_model:  # a little late it is worth more than none, and so is one of late workers
             late = max(0.0, min(self._started.values()) - self.budget.seconds)
             return left < -self._reserve() - late - _LATE_MODEL_SECONDS
         return left < 0 and not self._ends_in_time()
@@ -255,7 +270,7 @@ class Study:
                 return False
             proposal, job = drawn, self._new_job(drawn)
         allowed = max(self._allowance(proposal, seconds, times), _SHORTEST_TRIAL_SECONDS)
-        job = replace(job, seconds=allowed, hopeless_loss=self._hopeless_loss())
+        job = replace(job, seconds=allowed, hopeless_loss=self._hopeless_loss(job.share))
         self._tries[job.number] = self._tries.get(job.number, 0) + 1
         self._started[job.number] = self.budget.elapsed()
         self._trials.start(workers, job, self.costs.num_folds)
@@ -306,15 +321,24 @@ class Study:
         num_bytes = len(result.artifact or b"") // self.costs.num_folds
         self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
         self.num_new += 1
-        num_finished, num_failed = self._tell_ended(result)
-        if num_finished == 0 and num_failed >= max(3, self._num_opening):
+        _, num_failed = self._tell_ended(result)
+        if not self._has_model and num_failed >= max(3, self._num_opening - 1):
             first = next(each for each in self.results if not each.finished)
             raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")
 
     def _tell(self, proposal: Proposal, result: TrialResult) -> None:
-        """Tells the sampler; losses on larger shares of the rows would not compare with the others."""
-        if proposal.share == self.rungs[0]:
-            self.sampler.tell(proposal, self._loss(result) if result.finished else None)
+        """Tells the sampler; losses on larger shares of the rows would not compare with the others.
+
+        What was hopeless or failed is told as the worst so far, or its surroundings would be drawn from as
+        before: TPE reads nothing of trials without a value.
+        """
+        if proposal.share != self.rungs[0]:
+            return
+        loss = self._loss(result) if result.finished else None
+        if result.outcome in (Outcome.HOPELESS, Outcome.FAILED):
+            alike = [each for each in self.results if each.finished and each.share == proposal.share]
+            loss = max(map(self._loss, alike), default=None)
+        self.sampler.tell(proposal, loss)
 
     def _search_seconds(self) -> float:
         """Returns the seconds until the search must end for the winners to be finished in time."""
@@ -335,14 +359,17 @@ class Study:
             self._members = (len(self.results), members)
         return members
 
-    def _hopeless_loss(self) -> float:
+    def _hopeless_loss(self, share: float) -> float:
         """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.
 
         Other metrics can rank a trial high whose log-loss is poor, so they stop none.
+
+        Args:
+            share: of the rows that it learns from; those that had more are better for that alone.
         """
-        if self.metric != "log_loss":
+        if self.metric != "log_loss" or (self.costs.num_folds > 1 and not self.folds_are_alike):
             return math.inf
-        losses = sorted(result.log_loss for result in self.results if result.finished)
+        losses = sorted(each.log_loss for each in self.results if each.finished and each.share <= share)
         if len(losses) < 3:
             return math.inf
         return losses[len(losses) // 4] * _HOPELESS_FACTOR + 0.02

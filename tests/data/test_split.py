@@ -110,6 +110,14 @@ def test_fold_numbers_keep_groups_together_and_classes_even(num_groups):
         assert np.ptp(np.bincount(fold_numbers(labels, keys, seed=0))) <= 1
 
 
+def test_a_group_that_is_much_of_the_table_is_not_parted_either():
+    groups = np.concatenate([np.zeros(70, np.int64), np.arange(1, 31).repeat(3)])
+    labels = np.random.default_rng(0).integers(0, 2, len(groups)).astype(np.int32)
+    side = fold_numbers(labels, groups, seed=0)
+    assert len(np.unique(side)) > 1
+    assert all(len(set(side[groups == group])) == 1 for group in np.unique(groups))
+
+
 def test_halves_keep_tied_rows_together():
     keys = np.random.default_rng(0).integers(0, 60, 500) * 7
     ties = tied_numbers(keys)

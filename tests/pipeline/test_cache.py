@@ -123,3 +123,34 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path, data):
 def test_the_folder_is_private(tmp_path, data):
     PreparedCache(tmp_path / "cache")
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+
+
+def test_what_a_dead_worker_left_makes_room_first(tmp_path, data):
+    PreparedCache(tmp_path / "one").prepare(NODE, data, 0)
+    of_one = sum(path.stat().st_size for path in (tmp_path / "one").iterdir())
+    cache = PreparedCache(tmp_path / "cache", most_bytes=round(2.1 * of_one))
+    cache.prepare(NODE, data, 0)
+    orphan = tmp_path / "cache" / "0123456789abcdef01234567.train.npy"
+    orphan.write_bytes(b"x" * of_one)
+    cache.prepare(Node("numeric", ("x", "z"), Counting(power=3)), data, 0)
+    assert not orphan.exists()
+    assert len(list((tmp_path / "cache").glob("*.extractor"))) == 2
+
+
+def test_what_is_larger_than_the_room_is_neither_kept_nor_costs_the_others(tmp_path, data):
+    PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
+    small = PreparedCache(tmp_path / "cache", most_bytes=100)
+    prepared = small.prepare(Node("numeric", ("x", "z"), Counting(power=3)), data, 0)
+    assert prepared.train.shape == (40, 2)
+    assert len(list((tmp_path / "cache").glob("*.extractor"))) == 1
+
+
+def test_a_full_disk_costs_the_entry_only(tmp_path, data, monkeypatch):
+    def full(path, array):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autoflow.pipeline.cache.np.save", full)
+    prepared = PreparedCache(tmp_path / "cache").prepare(NODE, data, 0)
+    assert prepared.train.shape == (40, 2)
+    assert [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == []

@@ -11,6 +11,7 @@ from autoflow.components.base import NeuralClassifier
 from autoflow.components.discovery import discover
 from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
+from autoflow.search.evaluate import STOPPED
 from autoflow.search.events import TrialEnded, Warned
 from autoflow.search.trial import Outcome, Refit, TrialResult
 
@@ -366,9 +367,66 @@ def test_a_running_trial_is_not_lost_to_fits_that_a_better_one_asks_for(tmp_path
     pool.begun = time.monotonic()
     costs = FinishCosts(0.5, 0.0, 1.0)  # with the fit on all rows of the first, 1.3 of the 4 s
     study = study_in(tmp_path, pool, seconds=4.0, max_trials=3, costs=costs)
+    study.recipes = study.recipes[1:]  # without the baseline, beside which the end would wait for a model
     study._allowance = lambda proposal, seconds, times: given
     study.run()
     assert [result.finished for result in study.results] == [True] + [given == 20.0] * 2
+
+
+def test_a_search_in_which_all_but_the_baseline_fail_ends_and_says_why(tmp_path):
+    def answer(job):
+        if job.spec.classifier.baseline:
+            return scored(job)
+        return TrialResult(job.number, job.spec, Outcome.FAILED, message="ValueError: no such thing")
+
+    study = study_in(tmp_path, FakePool(answer), max_trials=200)
+    with pytest.raises(NoModelError, match=r"every trial failed.*no such thing"):
+        study.run()
+    assert len(study.results) < 60
+
+
+def test_what_had_more_rows_or_other_folds_makes_no_trial_hopeless(tmp_path):
+    study = study_in(tmp_path, FakePool(scored), max_trials=12, num_folds=5)
+    study.run()
+    for place, result in enumerate(study.results):
+        share, loss = ((1.0, 0.1), (0.25, 0.5))[place % 2]
+        study.results[place] = replace(result, share=share, log_loss=loss)
+    assert study._hopeless_loss(0.25) == pytest.approx(0.5 * 1.6 + 0.02)
+    assert study._hopeless_loss(1.0) < 0.5 * 1.6
+    study.folds_are_alike = False
+    assert study._hopeless_loss(0.25) == float("inf")
+
+
+@pytest.mark.parametrize(("seconds", "again"), [(2.0, False), (600.0, True)])
+def test_trials_that_the_clock_stopped_are_tried_again_with_more_time(tmp_path, seconds, again):
+    def answer(job):
+        time.sleep(0.3)
+        return replace(scored(job), message=STOPPED)
+
+    first = study_in(tmp_path / "run", FakePool(answer, num_workers=1), max_trials=4)
+    first.run()
+    first.ledger.close()
+    second = study_in(tmp_path / "run", FakePool(scored), max_trials=8, seconds=seconds)
+    second.run()
+    second.ledger.close()
+    before = {each.spec.fingerprint for each in second.results[:4]}
+    assert any(each.spec.fingerprint in before for each in second.results[4:]) == again
+
+
+def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
+    def answer(job):
+        if job.number % 3 == 2:
+            return TrialResult(job.number, job.spec, Outcome.HOPELESS, message="too far")
+        return scored(job)
+
+    told = []
+    study = study_in(tmp_path, FakePool(answer), max_trials=12)
+    study.sampler.tell = lambda proposal, loss: told.append(loss)
+    study.run()
+    so_far = []
+    for result, loss in zip(study.results, told, strict=True):
+        so_far += [result.score] if result.finished else []
+        assert loss == (result.score if result.finished else max(so_far))
 
 
 def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):

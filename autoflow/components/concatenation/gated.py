@@ -78,6 +78,10 @@ class Gated(Concatenation):
             level = 2.0 / len(slices) ** 0.5
         return keras.Model(inputs, keras.ops.sum(tokens * gates, axis=1) * level)
 
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """A vector for each projection, and about four tensors of them at a time."""
+        return 4 * len(units_of(widths, self.unit)) * self.dimensions
+
     def contributions(
         self, layer: keras.layers.Layer, features: Sequence[np.ndarray], widths: Sequence[Sequence[int]]
     ) -> np.ndarray | None:

@@ -66,3 +66,7 @@ class LowRankBilinear(Concatenation):
         else:
             alone = keras.ops.sum(tokens, axis=1) * len(units) ** -0.5
         return keras.Model(inputs, keras.layers.Concatenate()([products, alone]))
+
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """A vector for each projection, and about four tensors of them at a time."""
+        return 4 * len(units_of(widths, self.unit)) * self.rank

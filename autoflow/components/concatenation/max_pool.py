@@ -52,3 +52,7 @@ class MaxPool(Concatenation):
         inputs = inputs_of(widths)
         tokens = project(side_by_side(inputs), units_of(widths, self.unit), self.dimensions)
         return keras.Model(inputs, keras.layers.LayerNormalization()(keras.ops.max(tokens, axis=1)))
+
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """A vector for each projection, and about four tensors of them at a time."""
+        return 4 * len(units_of(widths, self.unit)) * self.dimensions

@@ -56,3 +56,7 @@ class ProjectedSum(Concatenation):
         power = {"sum": 0.5, "mean": 1.0}[self.pooling]
         pooled = keras.ops.sum(tokens, axis=1) * len(columns) ** -power
         return keras.Model(inputs, keras.layers.LayerNormalization()(pooled))
+
+    def numbers_a_row(self, widths: Sequence[Sequence[int]]) -> int:
+        """A vector for each projection, and about four tensors of them at a time."""
+        return 4 * len(flat(widths)) * self.dimensions

@@ -15,6 +15,7 @@ from autoflow.components.feature_extraction._numbers import (
     finite_or_missing,
     sampled_rows,
 )
+from autoflow.components.stored import stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,11 +90,11 @@ class QuantileMap:
         missing = tf.math.is_nan(values)
         first = self.places[:, 0]
         inside = tf.transpose(tf.clip_by_value(tf.where(missing, first, values), first, self.last))
-        places = tf.constant(self.places)
+        places = stored(self.places)
         piece = tf.searchsorted(places, inside, side="right") - 1
         passed = inside - tf.gather(places, piece, batch_dims=1)
-        rise = tf.gather(self.slopes, piece, batch_dims=1) * passed
-        features = tf.transpose(tf.gather(self.heights, piece, batch_dims=1) + rise)
+        rise = tf.gather(stored(self.slopes), piece, batch_dims=1) * passed
+        features = tf.transpose(tf.gather(stored(self.heights), piece, batch_dims=1) + rise)
         return tf.cast(tf.where(missing, tf.constant(0.0, tf.float64), features), tf.float32)
 
 

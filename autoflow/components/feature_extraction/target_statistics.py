@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FEWEST_ROWS = 2
 _STRENGTHS = 1.0, 1000.0
 """Rows that the prior counts at least and at most: few categories tell little about how they differ."""
+_LEAST_OF_UNSEEN = 20.0
+"""The same at least for unseen categories, which rows of others speak for."""
 
 
 @register
@@ -94,7 +96,9 @@ class TargetStatistics(CrossFittedExtractor):
         prior = hits.mean(axis=0)
         counts, rows = _counted(codes, hits, size), np.bincount(codes, minlength=size)
         told_apart = np.arange(size) != UNSEEN
-        strength = self.smoothing * _prior_rows(counts[told_apart], rows[told_apart])
+        strength = np.full(size, self.smoothing * _prior_rows(counts[told_apart], rows[told_apart]))
+        # rows of different categories say little about what an unseen one will be
+        strength[UNSEEN] = max(strength[UNSEEN], _LEAST_OF_UNSEEN)
         own = np.empty(hits.shape, np.float32)
         for fold in range(int(folds.max()) + 1):
             part = folds == fold
@@ -131,10 +135,10 @@ def _prior_rows(counts: np.ndarray, rows: np.ndarray) -> float:
     return float(np.clip(1 / max(correlation, least) - 1, *_STRENGTHS))
 
 
-def _log_ratios(counts: np.ndarray, rows: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
+def _log_ratios(counts: np.ndarray, rows: np.ndarray, prior: np.ndarray, strength: np.ndarray) -> np.ndarray:
     """Returns `float32[size, c]`, logarithms of smoothed shares relative to the prior."""
-    shares = (counts + strength * prior) / (rows[:, None] + strength)
-    return np.log(shares / prior).astype(np.float32)
+    shares = (counts + strength[:, None] * prior) / (rows + strength)[:, None]
+    return np.where(rows[:, None] > 0, np.log(shares / prior), 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
