@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoflow import metrics
-from autoflow.budget import Budget
+from autoflow.budget import Budget, format_duration
 from autoflow.components.discovery import discover
 from autoflow.data.dataset import Dataset, features_for, load_dataset
 from autoflow.data.plan import RowPlan, plan_rows
@@ -37,6 +37,9 @@ from autoflow.text_embeddings import text_embeddings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_LEAST_TRIAL_SECONDS = 5.0
+"""Starting the workers included."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ def execute(
         if earlier is not None and _asks_no_more(settings, asked):
             observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
             model = earlier
+        elif (
+            earlier is not None
+            and settings.has_limits_of(asked)
+            and _has_no_time(earlier, settings, used, finish_seconds(settings, dataset))
+        ):
+            time = format_duration(settings.seconds)
+            observer(Notice(f"the {time} are used up; a larger --time-budget continues the search"))
+            model = earlier
         else:
             # other limits may choose another model, for which there must be time
             model_of_these_limits = earlier if settings.has_limits_of(asked) else None
@@ -168,6 +179,12 @@ def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
         return False
     now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
     return settings.seconds <= asked["seconds"] and now <= then
+
+
+def _has_no_time(earlier: FinishedModel, settings: RunSettings, used: float, to_finish: float) -> bool:
+    """Tells whether a whole model is there, and no time for a trial that could add to it."""
+    is_whole = earlier.refitted and earlier.verification.ok
+    return is_whole and settings.seconds - used < to_finish + _LEAST_TRIAL_SECONDS
 
 
 def _plan(dataset: Dataset, settings: RunSettings, ledger: Ledger) -> RowPlan:

@@ -29,12 +29,13 @@ from autoflow.manifest import Manifest, ManifestDetails, hash_files, write_manif
 from autoflow.pipeline.temperature import tempered
 from autoflow.report.leaderboard import LeaderboardRow
 from autoflow.report.terminal import show_model, show_next, show_scores
-from autoflow.run import RunReport
+from autoflow.run import RunReport, _has_no_time
 from autoflow.search.evaluate import Experiment
 from autoflow.search.events import Warned
 from autoflow.search.ledger import Ledger
 from autoflow.search.members import Member, MemberChooser
 from autoflow.search.trial import Outcome, TrialResult
+from autoflow.settings import RunSettings
 
 SHARES = {"[title]": 0.75, "price": 0.25}
 
@@ -437,3 +438,11 @@ def test_late_within_limits_only_the_smallest_is_tried_before_the_baseline():
     finisher.study.budget = SimpleNamespace(remaining=lambda: next(seconds))
     limited = replace(finisher, limits=Limits(row_ms=1.0))
     assert [member.trial.number for (member,) in limited._alone(ranking)] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("used", "refitted", "ended"), [(57.0, True, True), (57.0, False, False), (40.0, True, False)]
+)
+def test_a_whole_model_and_hardly_any_time_left_start_no_workers(model, used, refitted, ended):
+    settings = RunSettings(output=model.folder, seconds=60.0)
+    assert _has_no_time(replace(model, refitted=refitted), settings, used, 4.0) == ended

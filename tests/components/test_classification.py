@@ -13,6 +13,7 @@ from autoflow.components.base import FitContext, HopelessTrial, LabelledFeatures
 from autoflow.components.classification._classes import PresentClasses, log_loss
 from autoflow.components.classification._tree_readers import read_lightgbm, read_sklearn
 from autoflow.components.classification._trees import Forest, round_down
+from autoflow.components.classification.logistic_regression import LogisticRegression
 from autoflow.components.discovery import discover
 from autoflow.components.registry import Role, lookup, names
 from autoflow.data.schema import ColumnKind, ColumnProfile, DataProfile
@@ -331,3 +332,15 @@ def test_trees_leave_hundreds_of_classes_to_others(name):
 
     assert lookup(Role.CLASSIFICATION, name).supports(profile(100))
     assert not lookup(Role.CLASSIFICATION, name).supports(profile(1000))
+
+
+def test_the_linear_model_is_the_same_of_rows_in_parts(monkeypatch):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 500).astype(np.int32)
+    rows = LabelledFeatures(random.normal(size=(500, 6)).astype(np.float32) + labels[:, None], labels)
+    whole = LogisticRegression().fit(rows, None, FitContext(4, iterations=30))
+    monkeypatch.setattr("autoflow.components.classification.logistic_regression._LOGITS_AT_ONCE", 300)
+    parts = LogisticRegression().fit(rows, None, FitContext(4, iterations=30))
+    np.testing.assert_allclose(
+        parts.predict_probabilities(rows.features), whole.predict_probabilities(rows.features), atol=1e-3
+    )

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import keras_tuner
     import tensorflow as tf
 
+_LOGITS_AT_ONCE = 25_000_000
+"""Of rows times classes: a million rows of 1,000 classes have 4 GB of them."""
 _CHECK = 5
 """Iterations between two looks at the validation rows."""
 
@@ -91,25 +93,18 @@ class _Path:
         from scipy.optimize import minimize
 
         rows = len(labels)
-        every = np.arange(rows)
+        at_once = max(1, _LOGITS_AT_ONCE // self.shape[1])
+        parts = [slice(start, start + at_once) for start in range(0, rows, at_once)]
 
         def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
             weights, intercepts = self._split(flat.reshape(self.shape))
-            logits = features @ weights + intercepts
-            logits -= logits.max(axis=1, keepdims=True)
-            chosen = logits[every, labels].astype(np.float64)
-            np.exp(logits, out=logits)
-            total = logits.sum(axis=1, keepdims=True)
-            value = float((np.log(total[:, 0], dtype=np.float64) - chosen).mean())
-            logits /= total
-            logits[every, labels] -= 1.0
-            gradient = np.empty(self.shape)
-            gradient[:-1] = features.T @ logits
-            gradient[-1] = logits.sum(axis=0, dtype=np.float64)
+            value, gradient = 0.0, np.zeros(self.shape)
+            for part in parts:
+                value += _add_part(features[part], labels[part], weights, intercepts, gradient)
             gradient /= rows
             gradient[:-1] += self.model.l2 / rows * weights
             penalty = self.model.l2 / (2 * rows) * float(np.square(weights, dtype=np.float64).sum())
-            return value + penalty, gradient.ravel()
+            return value / rows + penalty, gradient.ravel()
 
         minimize(
             loss,
@@ -146,6 +141,29 @@ class _Path:
 
     def _split(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return parameters[:-1].astype(np.float32), parameters[-1].astype(np.float32)
+
+
+def _add_part(
+    features: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    intercepts: np.ndarray,
+    gradient: np.ndarray,
+) -> float:
+    """Adds the gradient of the loss of some rows, `float64[d + 1, C]`, and returns the loss, a sum."""
+    every = np.arange(len(labels))
+    logits = features @ weights
+    logits += intercepts
+    logits -= logits.max(axis=1, keepdims=True)
+    chosen = logits[every, labels].astype(np.float64)
+    np.exp(logits, out=logits)
+    total = logits.sum(axis=1, keepdims=True)
+    value = float((np.log(total[:, 0], dtype=np.float64) - chosen).sum())
+    logits /= total
+    logits[every, labels] -= 1.0
+    gradient[:-1] += features.T @ logits
+    gradient[-1] += logits.sum(axis=0, dtype=np.float64)
+    return value
 
 
 @dataclass(frozen=True, eq=False)
