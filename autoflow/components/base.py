@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -125,17 +125,22 @@ class FeatureExtractor(Component):
         return fitted, transformed(fitted, values)
 
 
-def transformed(fitted: FittedExtractor, values: np.ndarray) -> np.ndarray:
+def transformed(
+    fitted: FittedExtractor, values: np.ndarray, check: Callable[[int], None] = lambda num_bytes: None
+) -> np.ndarray:
     """Returns `fitted.transform(values)`, made part by part: what it holds meanwhile may be large.
 
     Args:
         fitted: gives each row features that no other row has a part in, as its graph does.
         values: `float64[n, k]` or `object[n, k]`.
+        check: is told how many bytes the features of many rows will have, before there is room for them; what
+            it raises ends the work.
     """
     parts = range(0, len(values), _PREPARED_ROWS)
     if len(parts) <= 1:
         return fitted.transform(values)
     first = fitted.transform(values[:_PREPARED_ROWS])
+    check(len(values) * first[:1].nbytes)
     features = np.empty((len(values), *first.shape[1:]), first.dtype)
     features[:_PREPARED_ROWS] = first
     for start in parts[1:]:

@@ -19,7 +19,7 @@ from autoflow.components.base import (
 )
 from autoflow.data.schema import Schema
 from autoflow.errors import UsageError
-from autoflow.pipeline.cache import FoldData, PreparedCache, PreparedNode, node_values
+from autoflow.pipeline.cache import FoldData, PreparedCache, node_values
 from autoflow.pipeline.network import FittedNetwork
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.pipeline.temperature import tempered
@@ -103,8 +103,12 @@ def fit_pipeline(
         HopelessTrial: the classifier gave up, or its features need more memory than there is.
         UsageError: the classifier is neither a matrix nor a neural one.
     """
-    nodes = [cache.prepare(node, data, preparation_seed) for node in spec.nodes]
-    _check_memory(nodes, context)
+
+    def check(num_bytes: int) -> None:
+        _check_memory(num_bytes, context)
+
+    nodes = [cache.prepare(node, data, preparation_seed, check) for node in spec.nodes]
+    check(sum(block.nbytes for node in nodes for block in (node.train, node.validation) if block is not None))
     extractors = tuple(node.extractor for node in nodes)
     train = [node.train for node in nodes] or [_no_features(data.train.num_rows)]
     validation = [node.validation for node in nodes if node.validation is not None]
@@ -138,10 +142,9 @@ def fit_pipeline(
     return FitOutcome(pipeline, pipeline.predict_prepared(validation) if validation else None)
 
 
-def _check_memory(nodes: Sequence[PreparedNode], context: FitContext) -> None:
-    """Raises HopelessTrial before a fit whose features would not fit into memory."""
-    rows = [block for node in nodes for block in (node.train, node.validation) if block is not None]
-    needed = _COPIES * sum(block.nbytes for block in rows)
+def _check_memory(num_bytes: int, context: FitContext) -> None:
+    """Raises HopelessTrial where features of so many bytes would not fit into memory."""
+    needed = _COPIES * num_bytes
     if needed > context.memory_bytes:
         raise HopelessTrial(
             f"its features need about {needed / 2**30:.1f} GiB of memory, of which "

@@ -16,14 +16,14 @@ import os
 import pickle
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from autoflow.components.base import FittedExtractor, transformed
+from autoflow.components.base import CrossFittedExtractor, FittedExtractor, transformed
 from autoflow.components.registry import to_json
 from autoflow.data.dataset import Dataset, raw_texts, stacked
 from autoflow.data.schema import Schema
@@ -69,13 +69,16 @@ class PreparedCache:
         free = shutil.disk_usage(folder).free
         self._most_bytes = int(_SHARE_OF_DISK * free) if most_bytes is None else most_bytes
 
-    def prepare(self, node: Node, data: FoldData, seed: int) -> PreparedNode:
+    def prepare(
+        self, node: Node, data: FoldData, seed: int, check: Callable[[int], None] = lambda num_bytes: None
+    ) -> PreparedNode:
         """Returns the node's extractor fitted on the training rows, with its output on all rows.
 
         Args:
             node: extractor and columns.
             data: rows; two calls with equal `key` must bring equal rows.
             seed: for the extractor; part of the content, so keep it the same over a run.
+            check: as that of `transformed`.
         """
         content = json.dumps([to_json(node.extractor), node.columns, data.key, seed], ensure_ascii=False)
         name = hashlib.sha256(content.encode()).hexdigest()[:24]
@@ -86,7 +89,7 @@ class PreparedCache:
         with self._only_one(name):
             prepared = self._load(name, with_validation=with_validation)
             if prepared is None:
-                computed = _prepare(node, data, seed)
+                computed = _prepare(node, data, seed, check)
                 if self._make_room(_num_bytes(computed)):
                     self._store(name, computed)
                 # mapped from disk, so that the arrays take memory only while they are used
@@ -180,12 +183,16 @@ def node_values(node: Node, schema: Schema, raw: Mapping[str, np.ndarray]) -> np
     return raw_texts(columns, raw) if node.reads_rows else stacked(columns, raw)
 
 
-def _prepare(node: Node, data: FoldData, seed: int) -> PreparedNode:
+def _prepare(node: Node, data: FoldData, seed: int, check: Callable[[int], None]) -> PreparedNode:
     values = node_values(node, data.train.schema, data.train.raw)
-    num_classes = len(data.train.schema.classes)
-    extractor, train = node.extractor.fit_transform(
-        values, data.train.labels, num_classes, seed=seed, ties=data.train.groups
-    )
+    if isinstance(node.extractor, CrossFittedExtractor):
+        num_classes = len(data.train.schema.classes)
+        extractor, train = node.extractor.fit_transform(
+            values, data.train.labels, num_classes, seed=seed, ties=data.train.groups
+        )
+    else:
+        extractor = node.extractor.fit(values, seed=seed)
+        train = transformed(extractor, values, check)
     validation = None
     if data.validation is not None:
         validation = transformed(extractor, node_values(node, data.validation.schema, data.validation.raw))
