@@ -149,7 +149,7 @@ class Finisher:
         complete = self.study.refits.complete
         # the folds of several trials together would be slow to serve
         if self.should_stop() and len(self.experiment.folds) > 1:
-            if complete:
+            if self._is_as_good(complete, ranking[0]):
                 yield complete
         else:
             self.observer(Stage("choosing what to combine"))
@@ -227,6 +227,13 @@ class Finisher:
             weights += [member.weight / len(parts)] * len(parts)
         return WeightedPipelines(tuple(pipelines), tuple(weights)), is_whole
 
+    def _is_as_good(self, members: Sequence[Member], best: TrialResult) -> bool:
+        """Tells whether a mean of some members is as good on the held-out rows as the best trial alone."""
+        try:
+            return bool(members) and self._loss(members) <= self._loss([Member(best, 1.0)])
+        except DamagedTrialError:
+            return False
+
     def _without(self, gone: Sequence[Member], members: tuple[Member, ...]) -> tuple[Member, ...]:
         """Returns the members less some, or raises NotFittedError where the best trial alone is better."""
         left = [member for member in members if member not in gone]
@@ -302,7 +309,9 @@ class Finisher:
         """Returns the model's figures by set of rows, and doubts; an interrupted search hardly looked."""
         scores, doubts = held_out_figures(tempered(held_out, temperature), self.experiment)
         is_baseline = all(member.trial.spec.classifier.baseline for member in members)
-        if is_baseline:
+        learners = [trial for trial in self.study.ranking() if not trial.spec.classifier.baseline]
+        # where learners were worse than the shares of the classes, the columns tell nothing, as `doubts` say
+        if is_baseline and not (learners and self.study.ranking()[0] not in learners):
             doubts = (self._why_baseline(),)
         if self.should_stop():
             return scores, doubts if is_baseline else ()
@@ -319,9 +328,9 @@ class Finisher:
         if any(not trial.spec.classifier.baseline for trial in self.study.ranking()):
             within = " within the limits" if self.limits.are_set else ""
             return f"{_BASELINE_ONLY}none of the others could be exported{within}"
-        failed = next((each for each in self.study.results if each.outcome is Outcome.FAILED), None)
-        if failed is not None:
-            return f"{_BASELINE_ONLY}the others failed; the first: {failed.message}"
+        others = [each for each in self.study.results if not each.spec.classifier.baseline]
+        if others and all(each.outcome is Outcome.FAILED for each in others):
+            return f"{_BASELINE_ONLY}the others failed; the first: {others[0].message}"
         more = "repeat the command" if self.should_stop() else "give more with --time-budget or --max-trials"
         return f"{_BASELINE_ONLY}no other was ready in time; {more}"
 

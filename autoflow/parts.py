@@ -9,9 +9,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoflow.data.dataset import Dataset
 from autoflow.data.schema import Column, ColumnKind, ModelPart, RawType, Schema
 from autoflow.errors import DataError, NoModelError
 from autoflow.manifest import Manifest, damage, graph_files, input_key, read_manifest
@@ -49,14 +51,14 @@ _SAVING = frozenset(
 """What TensorFlow adds to SavedModels to load their arrays and to save them; nothing called may hold them."""
 
 
-def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> ModelPart:
+def model_part(folder: Path, schema: Schema, table: str, data: Dataset | None = None) -> ModelPart:
     """Returns an exported model as a part of a model of this table, after every check that needs no loading.
 
     Args:
         folder: version folder, such as `run/model/1`.
         schema: of the table.
         table: its name, for messages.
-        data: fingerprint of its content; empty where a model of the same rows is no concern.
+        data: its content; None where a model of the same rows is no concern.
 
     Raises:
         NoModelError: no model there, a changed one, one without embeddings, or one of this very table.
@@ -66,11 +68,6 @@ def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> Mode
     fingerprint = _fingerprint(folder, manifest)
     if not manifest.embedding_size:
         raise NoModelError(f"{folder}: the model gives no embeddings; export it with this AutoFlow.")
-    if data and manifest.details.data == data:
-        raise NoModelError(
-            f"{folder}: this model was fitted on this very table, so its embeddings know the labels and "
-            "every score would be too good. Name a model that was fitted on other rows."
-        )
     _check_operations(folder)
     own = {column.name: column for column in schema.columns}
     dropped = {column.name: column.reason for column in schema.dropped}
@@ -84,9 +81,20 @@ def model_part(folder: Path, schema: Schema, table: str, data: str = "") -> Mode
                 f"{folder} reads it as {_described(column)}; leave --embedding out, or write the column as "
                 "it was there."
             )
+    if data is not None and manifest.details.data == _as_read_by(manifest.schema, data).fingerprint:
+        raise NoModelError(
+            f"{folder}: this model was fitted on this very table, so its embeddings know the labels and "
+            "every score would be too good. Name a model that was fitted on other rows."
+        )
     return ModelPart(
         str(folder.resolve()), fingerprint, tuple(column.name for column in manifest.schema.columns)
     )
+
+
+def _as_read_by(schema: Schema, data: Dataset) -> Dataset:
+    """Returns the data with the columns of a model only: it may have been fitted without the others."""
+    raw = {column.name: data.raw[column.name] for column in schema.columns}
+    return replace(data, schema=replace(data.schema, columns=schema.columns), raw=raw)
 
 
 @functools.lru_cache(maxsize=8)

@@ -124,10 +124,10 @@ def execute(
         elif (
             earlier is not None
             and settings.has_limits_of(asked)
-            and _has_no_time(earlier, settings, used, finish_seconds(settings, dataset))
+            and _has_no_time(earlier, settings, used + budget.elapsed(), finish_seconds(settings, dataset))
         ):
             time = format_duration(settings.seconds)
-            observer(Notice(f"the {time} are used up; a larger --time-budget continues the search"))
+            observer(Notice(f"hardly any of the {time} is left; a larger --time-budget continues the search"))
             model = earlier
         else:
             # other limits may choose another model, for which there must be time
@@ -201,8 +201,7 @@ def _profile(dataset: Dataset, settings: RunSettings) -> DataProfile:
     return replace(
         dataset.profile(),
         parts=tuple(
-            model_part(folder, dataset.schema, dataset.name, dataset.fingerprint)
-            for folder in settings.embeddings
+            model_part(folder, dataset.schema, dataset.name, dataset) for folder in settings.embeddings
         ),
         image_weights=tuple(image_weights(text) for text in settings.image_weights),
         text_embeddings=tuple(text_embeddings(folder) for folder in settings.text_embeddings),
@@ -217,7 +216,7 @@ def _identity(dataset: Dataset, settings: RunSettings, profile: DataProfile) -> 
         "metric": settings.metric,
         "group": settings.group,
         "time column": settings.time_column,
-        "ignored": list(settings.ignored) or None,
+        "ignored": sorted({*settings.ignored}) or None,
         "seed": settings.seed,
         "components": hashlib.sha256(sources.encode()).hexdigest()[:16],
         "embeddings": [part.fingerprint[:16] for part in profile.parts],

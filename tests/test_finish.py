@@ -304,6 +304,9 @@ def test_a_baseline_that_was_alone_says_so_and_blames_no_column():
     says = "the model answers with the shares of the classes, whatever the columns say, as "
     _, (doubt,) = replace(finisher, limits=Limits(megabytes=0.1))._judged(alone, shares, 1.0)
     assert doubt == says + "none of the others could be exported within the limits"
+    study.ranking = lambda: [*baseline, *_cross_validated()[0].study.ranking()]
+    _, (doubt,) = finisher._judged(alone, shares, 1.0)  # it won, and nothing kept the others from it
+    assert doubt.startswith("the columns given do not seem to tell anything")
     study.ranking = lambda: baseline
     for stopped, words in (
         (False, "give more with --time-budget or --max-trials"),
@@ -313,7 +316,8 @@ def test_a_baseline_that_was_alone_says_so_and_blames_no_column():
             alone, shares, 1.0
         )
         assert doubt == f"{says}no other was ready in time; {words}"
-    study.results = [replace(baseline[0], outcome=Outcome.FAILED, message="ValueError: odd")]
+    failed = replace(_cross_validated()[1][0].trial, outcome=Outcome.FAILED, message="ValueError: odd")
+    study.results = [*baseline, failed]
     _, (doubt,) = finisher._judged(alone, shares, 1.0)
     assert doubt == says + "the others failed; the first: ValueError: odd"
 
@@ -339,11 +343,13 @@ def test_a_model_fitted_on_all_rows_gives_way_to_better_ones_only(model, metric,
 
 
 def test_after_ctrl_c_what_is_fitted_on_all_rows_comes_before_folds():
-    finisher, members = _cross_validated()
-    finisher.study.refits.complete = members
-    plans = list(replace(finisher, should_stop=lambda: True)._plans())
-    assert plans[0] == members
-    assert all(len(plan) == 1 for plan in plans[1:])
+    finisher, _ = _cross_validated()
+    best, other = finisher.study.ranking()
+    finisher.study.refits.complete = (Member(best, 1.0),)
+    stopped = replace(finisher, should_stop=lambda: True)
+    assert next(stopped._plans()) is finisher.study.refits.complete
+    finisher.study.refits.complete = (Member(other, 1.0),)  # of before the best trial
+    assert next(stopped._plans())[0].trial is best
 
 
 def test_a_mean_of_some_folds_is_not_called_whole(monkeypatch):

@@ -193,8 +193,23 @@ def test_a_model_of_the_same_rows_is_refused(copied: Path) -> None:
     manifest = read_manifest(copied)
     write_manifest(replace(manifest, details=replace(manifest.details, data=dataset.fingerprint)), copied)
     with pytest.raises(NoModelError, match="fitted on this very table"):
-        model_part(copied, dataset.schema, dataset.name, dataset.fingerprint)
-    assert model_part(copied, dataset.schema, dataset.name, "another table").columns
+        model_part(copied, dataset.schema, dataset.name, dataset)
+    others = dataset.rows(np.arange(dataset.num_rows)[::-1])
+    assert model_part(copied, dataset.schema, dataset.name, others).columns
+
+
+def test_a_model_of_the_same_rows_without_a_column_is_refused(copied: Path) -> None:
+    dataset, manifest = _dataset(), read_manifest(copied)
+    write_manifest(replace(manifest, details=replace(manifest.details, data=dataset.fingerprint)), copied)
+    further = Column("further", ColumnKind.NUMERIC, RawType.FLOAT32, "numbers")
+    wider = replace(
+        dataset,
+        schema=replace(dataset.schema, columns=(*dataset.schema.columns, further)),
+        raw={**dataset.raw, "further": np.arange(dataset.num_rows) / 7},
+    )
+    assert wider.fingerprint != dataset.fingerprint
+    with pytest.raises(NoModelError, match="fitted on this very table"):
+        model_part(copied, wider.schema, wider.name, wider)
 
 
 def test_a_saved_model_of_another_form_is_refused(copied: Path) -> None:

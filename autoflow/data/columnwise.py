@@ -24,6 +24,9 @@ def for_each(function: Callable[[Item], Answer], items: Sequence[Item]) -> list[
     """
     pool = ThreadPoolExecutor(available_cores())
     try:
-        return list(pool.map(function, items))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nobody wants the others
+        answers = list(pool.map(function, items))
+    except BaseException:  # after an error or Ctrl-C nobody waits for the others
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return answers

@@ -66,5 +66,10 @@ def _check_ignored(table: RawTable, label: str | None, ignored: Sequence[str]) -
                 f"{table.name}: there is no column {header!r} to ignore; "
                 f"{near_names(header, list(table.columns))}"
             )
+        if len({*table.columns} - {*ignored}) < 2:
+            raise DataError(
+                f"{table.name}: of {len(table.columns)} columns, {len({*ignored})} are ignored; a classifier "
+                "needs a label and at least one more column."
+            )
         if header == label:
             raise DataError(f"{table.name}: {header!r} is the label and cannot be ignored as well.")

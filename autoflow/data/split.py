@@ -20,8 +20,8 @@ _FORWARD_PARTS = MAX_FOLDS
 """Parts of a small table in time: each but the first is validated by a model of those before."""
 _FEWEST_HELD_OUT = 20
 """Rows: what fewer say of a model is luck. Of tables below a hundred rows a fifth is asked for."""
-_FEWEST_TIES = 10
-"""Sets of tied rows: halves of fewer would often be very unequal."""
+_FEW_TIES = 1000
+"""Sets of tied rows that are put into halves by their sizes, which few at random would make unequal."""
 _LEAST_LEFT = 0.5
 """Of the earlier rows, which leaving out copies of later ones must leave, else the copies stay."""
 SMALL_SHARE_FROM = 50_000
@@ -207,7 +207,7 @@ def make_choice_folds(
 
 
 def fold_numbers(labels: np.ndarray, keys: np.ndarray | None, *, seed: int) -> np.ndarray:
-    """Returns int64[n], one of up to five parts for each row, every class spread evenly.
+    """Returns int64[n], one of up to five parts for each row, every class spread evenly where keys allow it.
 
     Args:
         labels: int32[n], classes from 0.
@@ -238,15 +238,13 @@ def tied_keys(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def tied_numbers(keys: np.ndarray) -> np.ndarray | None:
-    """Returns int64[n], numbers from 0 that rows with equal keys share; None where nothing can be parted so.
+    """Returns int64[n], numbers from 0 that rows with equal keys share; None where all or none differ.
 
-    That is where all keys differ, and where there are too few for parts of some size.
-
-    >>> tied_numbers(np.arange(100)) is None, tied_numbers(np.arange(100) % 3) is None
-    (True, True)
+    >>> tied_numbers(np.array([7, 3, 7, 1])).tolist(), tied_numbers(np.arange(100)) is None
+    ([2, 1, 2, 0], True)
     """
     different, numbers = np.unique(keys, return_inverse=True)
-    return numbers if _FEWEST_TIES <= len(different) < len(keys) else None
+    return numbers if 1 < len(different) < len(keys) else None
 
 
 def half_of(num_rows: int, ties: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
@@ -255,14 +253,22 @@ def half_of(num_rows: int, ties: np.ndarray | None, generator: np.random.Generat
     Args:
         num_rows: n.
         ties: int[n] as from `tied_numbers`, or those of some rows; None where any two may be parted, as they
-            may where hardly any are left that are not tied.
+            may where all are tied.
         generator: draws.
     """
-    if ties is not None:
-        different, numbers = np.unique(ties, return_inverse=True)
-        if len(different) >= _FEWEST_TIES:
-            return np.asarray(generator.permutation(len(different)) % 2 == 0)[numbers]
-    return np.asarray(generator.permutation(num_rows) % 2 == 0)
+    if ties is None:
+        return np.asarray(generator.permutation(num_rows) % 2 == 0)
+    _, numbers, sizes = np.unique(ties, return_inverse=True, return_counts=True)
+    order = generator.permutation(len(sizes))
+    if len(sizes) == 1:
+        return half_of(num_rows, None, generator)
+    if len(sizes) > _FEW_TIES:
+        return np.asarray(order % 2 == 0)[numbers]
+    side, filled = np.zeros(len(sizes), bool), [0, 0]
+    for place in order[np.argsort(-sizes[order], kind="stable")]:
+        side[place] = filled[1] < filled[0]
+        filled[int(side[place])] += sizes[place]
+    return side[numbers]
 
 
 def describe_folds(

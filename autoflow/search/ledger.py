@@ -268,8 +268,8 @@ class Ledger:
             self.remember("run", wanted)
             return
         differing = [key for key, value in wanted.items() if stored.get(key) != value]
-        if "label" in differing and "data" in differing:
-            differing.remove("data")  # what names the content of a table knows its label
+        if "data" in differing and {"label", "ignored"} & {*differing}:
+            differing.remove("data")  # what names the content of a table knows its label and columns
         if differing:
             words = "; ".join(
                 _DIFFERENCES.get(key)

@@ -101,6 +101,10 @@ class Sampler:
         self._seen.add(proposal.spec.fingerprint)
         return new
 
+    def forget(self, proposal: Proposal) -> None:
+        """Lets a proposal be made again."""
+        self._seen.discard(proposal.spec.fingerprint)
+
     def tell(self, proposal: Proposal, loss: float | None) -> None:
         """Records how a proposal ended.
 

@@ -6,7 +6,7 @@ Knows neither TensorFlow nor Ray: workers are a `WorkerPool`, and tests bring a 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +27,7 @@ from autoflow.search.trial import Outcome, TrialJob, TrialResult, WorkerPool
 
 _SHORTEST_TRIAL_SECONDS = 1.5
 _LONGER = 2.0
-"""Times what a search has used: with so much more, trials that the clock stopped are tried again."""
+"""Times what a search was begun with: then recipes that the clock stopped are tried again."""
 _HOPELESS_FACTOR = 1.6
 _TRIES = 2
 _LEAD_SECONDS = 10.0
@@ -86,6 +86,7 @@ class Study:
     _retries: deque[TrialJob] = field(default_factory=deque, init=False)
     _next_number: int = field(default=0, init=False)
     _num_opening: int = field(default=0, init=False)
+    _num_restored: int = field(default=0, init=False)
     _members: tuple[int, tuple[Member, ...]] = field(default=(0, ()), init=False)
     _warned_of: set[str] = field(default_factory=set, init=False)
 
@@ -111,15 +112,19 @@ class Study:
 
     def restore(self) -> None:
         """Takes in the trials of earlier sessions from the ledger."""
+        is_longer = self.budget.seconds >= _LONGER * (self.ledger.setting("planned_seconds") or math.inf)
         entries = self.ledger.entries()
-        used = max((entry.elapsed for entry in entries), default=0.0)
+        times = Counter(entry.proposal.spec.fingerprint for entry in entries)
         for entry in entries:
             num_bytes = self.ledger.artifact_bytes(entry.result.number) // self.costs.num_folds
             self.results.append(replace(entry.result, num_bytes=num_bytes))
             self._proposals.by_number[entry.result.number] = entry.proposal
-            # what the clock cut off in a short search is worth another try in a longer one
-            if entry.result.message != STOPPED or self.budget.seconds < _LONGER * used:
-                self._tell(entry.proposal, entry.result)
+            self._tell(entry.proposal, entry.result)
+            # a recipe that the clock cut off in a short search is worth one more try in a longer one
+            was_stopped = entry.result.message == STOPPED and times[entry.proposal.spec.fingerprint] == 1
+            if was_stopped and entry.proposal.origin == "portfolio" and is_longer:
+                self.sampler.forget(entry.proposal)
+            self._num_restored = len(self.results)
             self._next_number = entry.result.number + 1
 
     def run(self) -> None:
@@ -189,7 +194,7 @@ class Study:
         if not self._trials.jobs:
             return False
         left = self._search_seconds()
-        if not self._has_model:  # a little late it is worth more than none, and so is one of late workers
+        if self.best is None:  # a model a little late is worth more than none, and so is one of late workers
             late = max(0.0, min(self._started.values()) - self.budget.seconds)
             return left < -self._reserve() - late - _LATE_MODEL_SECONDS
         return left < 0 and not self._ends_in_time()
@@ -229,12 +234,10 @@ class Study:
     def _give_up_refits(self, members: Sequence[Member]) -> None:
         self.refits.abandon(members, "was stopped" if self.should_stop() else "did not end in time")
 
-    def _tell_ended(self, result: TrialResult) -> tuple[int, int]:
-        """Tells the observer, and returns how many trials have a score and how many have none."""
+    def _tell_ended(self, result: TrialResult) -> None:
         num_finished = sum(each.finished for each in self.results)
         num_failed = len(self.results) - num_finished
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
-        return num_finished, num_failed
 
     def _hand_out(self) -> None:
         """Gives each idle worker work; they share the folds of a trial if trials or time run short."""
@@ -321,10 +324,13 @@ class Study:
         num_bytes = len(result.artifact or b"") // self.costs.num_folds
         self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
         self.num_new += 1
-        _, num_failed = self._tell_ended(result)
-        if not self._has_model and num_failed >= max(3, self._num_opening - 1):
-            first = next(each for each in self.results if not each.finished)
-            raise NoModelError(f"every trial failed; the first one ({first.spec}): {first.message}")
+        self._tell_ended(result)
+        failed = [each for each in self.results[self._num_restored :] if not each.finished]
+        if not self._has_model and len(failed) >= max(3, self._num_opening - 1):
+            but = " but the baseline" if self.best is not None else ""
+            raise NoModelError(
+                f"every trial{but} failed; the first one ({failed[0].spec}): {failed[0].message}"
+            )
 
     def _tell(self, proposal: Proposal, result: TrialResult) -> None:
         """Tells the sampler; losses on larger shares of the rows would not compare with the others.

@@ -402,6 +402,8 @@ def test_columns_that_the_user_leaves_out_are_no_features_and_no_label():
     assert infer_schema(read_table(frame), ignored=["kind"]).label == "told"
     with pytest.raises(DataError, match="no column 'tod' to ignore; did you mean 'told'"):
         infer_schema(read_table(frame), ignored=["tod"])
+    with pytest.raises(DataError, match="of 3 columns, 2 are ignored; a classifier needs a label and"):
+        infer_schema(read_table(frame), ignored=["told", "kind"])
     with pytest.raises(DataError, match="'kind' is the label and cannot be ignored as well"):
         infer_schema(read_table(frame), label="kind", ignored=["kind"])
 

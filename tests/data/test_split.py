@@ -124,6 +124,8 @@ def test_halves_keep_tied_rows_together():
     half = half_of(len(keys), ties, np.random.default_rng(1))
     assert not set(keys[half]) & set(keys[~half])
     assert 0.3 < half.mean() < 0.7
+    few = half_of(90, np.repeat([0, 1, 2], [60, 20, 10]), np.random.default_rng(2))
+    assert few.sum() in (30, 60)
     some = half_of(100, ties[:100], np.random.default_rng(1))
     assert not set(keys[:100][some]) & set(keys[:100][~some])
 
