@@ -81,7 +81,7 @@ def main() -> None:
     size = f"{arguments.rows:,} x {arguments.columns}, {megabytes:.0f} MB"
     cells = [size, str(arguments.classes), f"{first:.0f}", f"{wall / arguments.seconds:.3f}"]
     print(f"\n{machine()}, {arguments.seconds:g} s, exit code {process.returncode}\n")
-    header = ["table", "classes", "first scored trial, s", "wall / budget", "peak GiB"]
+    header = ["table", "classes", "first model, s", "wall / budget", "peak GiB"]
     print(markdown(header, [[*cells, f"{memory.peak_gib:.2f}"]]))
 
 
