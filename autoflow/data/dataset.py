@@ -122,7 +122,9 @@ class Dataset:
     def profile(self) -> DataProfile:
         """Returns the counts and shares that shape the search space."""
         counts = np.bincount(self.labels, minlength=len(self.schema.classes))
-        columns = tuple(for_each(lambda column: _profile(column, self), self.schema.columns))
+        columns = tuple(
+            for_each(lambda column: _profile(column, self), self.schema.columns, num_rows=self.num_rows)
+        )
         return DataProfile(self.num_rows, tuple(int(count) for count in counts), columns)
 
     def feature_keys(self) -> np.ndarray:
@@ -269,7 +271,11 @@ def features_for(columns: Sequence[Column], table: RawTable) -> dict[str, np.nda
                 f"{table.name}: column {column.name!r} holds {shortened(str(as_read.type))} values, which "
                 f"the model cannot read; in the training rows it was {column.kind.value}."
             )
-    values = for_each(lambda column: raw_values(column, table.columns[column.name], table.folder), columns)
+    values = for_each(
+        lambda column: raw_values(column, table.columns[column.name], table.folder),
+        columns,
+        num_rows=table.num_rows,
+    )
     return {column.name: each for column, each in zip(columns, values, strict=True)}
 
 

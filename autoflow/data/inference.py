@@ -41,7 +41,11 @@ def infer_schema(
         raise DataError(f"{table.name}: {label!r} is the label and cannot group the rows as well.")
     classes, label_type = classes_of(label_strings(table, label))
     headers = [header for header in others if header not in (label, group)]
-    found = for_each(lambda header: guess_column(header, table.columns[header], table.folder), headers)
+    found = for_each(
+        lambda header: guess_column(header, table.columns[header], table.folder),
+        headers,
+        num_rows=table.num_rows,
+    )
     guesses = dict(zip(headers, found, strict=True))
     if not any(isinstance(guess, Column) for guess in guesses.values()):
         for header, guess in guesses.items():
