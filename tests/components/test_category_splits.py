@@ -15,6 +15,7 @@ from autoflow.components.classification._tree_readers import read_lightgbm
 from autoflow.components.classification._trees import Forest
 from autoflow.components.classification.boosted_trees import BoostedTrees, FittedBoostedTrees
 from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.components.feature_extraction.category_embedding import CategoryEmbedding
 from autoflow.components.feature_extraction.ordinal_codes import OrdinalCodes
 from autoflow.components.feature_extraction.raw_numbers import RawNumbers
 from autoflow.data.dataset import Dataset
@@ -155,6 +156,10 @@ def test_values_of_one_row_have_a_code_unless_there_are_very_many(num_columns: i
     columns = tuple(ColumnProfile(f"c{n}", ColumnKind.CATEGORICAL, 900, 0.0) for n in range(num_columns))
     drawn = OrdinalCodes.sample(keras_tuner.HyperParameters(), DataProfile(2000, (1000, 1000), columns))
     assert drawn.min_rows == fewest
+    vectors = CategoryEmbedding.sample(
+        keras_tuner.HyperParameters(), DataProfile(2000, (1000, 1000), columns)
+    )
+    assert vectors.max_width == (50 if fewest == 1 else 7)
 
 
 def test_sets_hold_their_codes_and_nothing_else() -> None:

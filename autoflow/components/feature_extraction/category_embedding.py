@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from autoflow.components.base import FeatureExtractor, FittedExtractor, LookupTables
-from autoflow.components.feature_extraction._categories import CategorySlots, count_categories
+from autoflow.components.feature_extraction._categories import (
+    CategorySlots,
+    count_categories,
+    total_distinct,
+)
 from autoflow.components.registry import register
 from autoflow.data.schema import ColumnKind, DataProfile
 
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
     import keras
     import keras_tuner
     import tensorflow as tf
+
+
+_MOST_NUMBERS = 2_000_000
+"""In the vectors of all categories: training holds them five times, and the export once."""
 
 
 @register
@@ -41,10 +49,11 @@ class CategoryEmbedding(FeatureExtractor):
 
     @classmethod
     def sample(cls, hp: keras_tuner.HyperParameters, profile: DataProfile) -> Self:
-        """Draws width and rarity."""
+        """Draws width and rarity; of very many categories the vectors are narrow."""
+        widest = int(np.clip(_MOST_NUMBERS // max(1, total_distinct(profile)), 5, 100))
         return cls(
             scale=hp.Float("scale", 0.25, 2.0, sampling="log", default=1.0),
-            max_width=hp.Int("max_width", 4, 100, sampling="log", default=50),
+            max_width=hp.Int("max_width", 4, widest, sampling="log", default=min(50, widest)),
             min_rows=hp.Int("min_rows", 1, 20, sampling="log", default=2),
         )
 
