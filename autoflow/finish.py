@@ -309,9 +309,10 @@ class Finisher:
         """Returns the model's figures by set of rows, and doubts; an interrupted search hardly looked."""
         scores, doubts = held_out_figures(tempered(held_out, temperature), self.experiment)
         is_baseline = all(member.trial.spec.classifier.baseline for member in members)
-        learners = [trial for trial in self.study.ranking() if not trial.spec.classifier.baseline]
-        # where learners were worse than the shares of the classes, the columns tell nothing, as `doubts` say
-        if is_baseline and not (learners and self.study.ranking()[0] not in learners):
+        ranked = [trial.spec.classifier.baseline for trial in self.study.ranking()]
+        # where learners are worse than the shares of the classes, `doubts` say that the columns tell nothing
+        has_won = ranked[0] and not all(ranked)
+        if is_baseline and not has_won:
             doubts = (self._why_baseline(),)
         if self.should_stop():
             return scores, doubts if is_baseline else ()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MANY = 100_000
 """Distinct values of all columns together, from which those of a single row are left out at first: each is a
-string in the exported model, half of which took 40 s to save and check for 5,000 columns."""
+string in the exported model. Without them that of 2,000 columns took 18 CPU-seconds and not 29."""
 _DIGITS = re.compile(r"([0-9]+)")
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?")
 
