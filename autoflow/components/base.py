@@ -218,7 +218,8 @@ class FittedExtractor(ABC):
     def layer(self) -> keras.layers.Layer | None:
         """Returns a new trainable Keras layer from prepared features to `float32[B, sum(layer_widths)]`.
 
-        None where nothing is trained: then the prepared features are used as they are.
+        None where nothing is trained: then the prepared features are used as they are. A layer that looks
+        up rows of large matrices can name them in an attribute `vector_tables`, see `vector_table`.
         """
         return None
 

@@ -5,6 +5,7 @@ How a network is trained is in `training`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from autoflow.components.base import Concatenation, FittedExtractor, NeuralClassifier
 from autoflow.components.stored import stored
+from autoflow.components.vector_table import VectorTable
 
 if TYPE_CHECKING:
     import keras
@@ -98,12 +100,19 @@ class FittedNetwork:
             model = keras.Model(whole.inputs, [whole.output, whole.get_layer(_FUSED).output])
             trained = [variable.numpy() for variable in model.trainable_variables]
             others = [variable.numpy() for variable in model.non_trainable_variables]
-        (logits, fused), _ = model.stateless_call(
-            [stored(value) for value in trained],
-            [stored(value) for value in others],
-            list(blocks),
-            training=False,
-        )
+        tables = {id(table.variable): table for table in _vector_tables(model)}
+        with contextlib.ExitStack() as reading:
+            values = []
+            for variable, value in zip(model.trainable_variables, trained, strict=True):
+                table, halved = tables.get(id(variable)), _halved(value)
+                if table is None or not np.array_equal(halved, value):  # as an earlier AutoFlow trained it
+                    values.append(stored(value))
+                else:
+                    reading.enter_context(table.reading(stored(halved)))
+                    values.append(tf.zeros(value.shape))  # which nobody reads
+            (logits, fused), _ = model.stateless_call(
+                values, [stored(value) for value in others], list(blocks), training=False
+            )
         return tf.nn.softmax(tf.cast(logits, tf.float32)), tf.cast(fused, tf.float32)
 
     def build(self) -> keras.Model:
@@ -148,6 +157,29 @@ class FittedNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_model"}
+
+
+def with_halved_tables(model: keras.Model, weights: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Returns the weights, those of vector tables rounded to what half precision holds, as they are exported.
+
+    Args:
+        model: whose weights they are.
+        weights: in the order of the model's.
+    """
+    tables = {id(table.variable) for table in _vector_tables(model)}
+    return tuple(
+        _halved(weight).astype(np.float32) if id(variable) in tables else weight
+        for variable, weight in zip(model.weights, weights, strict=True)
+    )
+
+
+def _vector_tables(model: keras.Model) -> list[VectorTable]:
+    return [table for layer in model.layers for table in getattr(layer, "vector_tables", ())]
+
+
+def _halved(values: np.ndarray) -> np.ndarray:
+    limits = np.finfo(np.float16)
+    return np.clip(values, limits.min, limits.max).astype(np.float16)
 
 
 def network_model(

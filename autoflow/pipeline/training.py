@@ -20,7 +20,7 @@ from autoflow.components.base import (
     HopelessTrial,
     NeuralClassifier,
 )
-from autoflow.pipeline.network import FittedNetwork
+from autoflow.pipeline.network import FittedNetwork, with_halved_tables
 from autoflow.pipeline.steps import CompiledNetwork, architecture, compiled
 
 _LEAST_BATCH = 8
@@ -102,7 +102,7 @@ def fit_network(
         classifier,
         context.num_classes,
         wanted.dtypes,
-        weights,
+        with_halved_tables(network.loaded.model, weights),
         best_epoch,
     )
     return fitted.with_model(network.loaded)

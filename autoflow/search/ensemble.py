@@ -21,7 +21,7 @@ _ROUNDS = 30
 _LEAST_GAIN = 1e-4
 _LEAST_TOGETHER = 5e-4
 """Of the loss of the best candidate: a mean that gains less is as good as one, which is faster to serve."""
-_LEAST_SHARE = 0.02
+_LEAST_SHARE = 0.04
 """A member with less changes hardly an answer, and costs as much to serve as the others."""
 TURNS = 5
 _MANY_ROWS = 5000

@@ -6,6 +6,7 @@ import pytest
 from autoflow.components.classification._category_sets import NO_SET
 from autoflow.components.classification._first_splits import FirstSplits
 from autoflow.components.classification._trees import Forest
+from autoflow.components.stored import keeping
 
 ROWS, COLUMNS = 300, 5
 
@@ -32,14 +33,14 @@ def grown(shape: str, num_splits: int, generator: np.random.Generator) -> dict[s
     }
 
 
-def forest_of(shapes: list[tuple[str, int]], turns: int = 1) -> Forest:
+def forest_of(shapes: list[tuple[str, int]], turns: int = 1, width: int = 1) -> Forest:
     generator = np.random.default_rng(0)
     trees = [grown(shape, size, generator) for shape, size in shapes]
     splits = np.array([size for _, size in shapes])
     joined = {
         key: np.concatenate([tree[key] for tree in trees]).astype(trees[0][key].dtype) for key in trees[0]
     }
-    values = generator.normal(size=(int(splits.sum()) + len(shapes), 1))
+    values = generator.normal(size=(int(splits.sum()) + len(shapes), width))
     return Forest.build(splits=splits, values=values, turns=turns, **joined)
 
 
@@ -123,3 +124,28 @@ def test_the_graph_adds_up_what_stepping_down_adds_up(turns):
     np.testing.assert_allclose(answer, forest.sums(features), atol=1e-6)
     alone = [forest.graph(tf.constant(features[row : row + 1])).numpy()[0] for row in range(8)]
     np.testing.assert_allclose(alone, forest.sums(features[:8]), atol=1e-6)
+
+
+def test_equal_leaves_are_held_once():
+    forest = forest_of([("random", 150), ("random", 90)], width=3)
+    forest.values[:] = forest.values[np.arange(len(forest.values)) % 4]
+    features = rows()
+    kept: list[np.ndarray] = []
+
+    def keep(values: np.ndarray):
+        import tensorflow as tf
+
+        kept.append(values)
+        return tf.constant(values)
+
+    with pytest.MonkeyPatch.context() as patched, keeping(keep):
+        patched.setattr("autoflow.components.stored.LEAST_BYTES", 0)
+        answer = forest.graph(_tensor(features)).numpy()
+    np.testing.assert_allclose(answer, forest.sums(features), atol=1e-5)
+    assert [len(values) for values in kept if values.shape[-1] == 3 and values.dtype == np.float32] == [4]
+
+
+def _tensor(values: np.ndarray):
+    import tensorflow as tf
+
+    return tf.constant(values)

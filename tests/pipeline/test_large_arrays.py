@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autoflow.components.base import FitContext
+from autoflow.components.base import FeatureExtractor, FitContext
+from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.nearest_neighbors import NearestNeighbors
 from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.components.feature_extraction.convolutional_text import ConvolutionalText
 from autoflow.components.feature_extraction.standardized import Standardized
+from autoflow.components.feature_extraction.token_embedding import TokenEmbedding
 from autoflow.components.stored import LEAST_BYTES, keeping, stored
 from autoflow.data.dataset import Dataset
 from autoflow.data.schema import Column, ColumnKind, RawType, Schema
@@ -80,6 +84,77 @@ def test_a_trace_after_an_eager_call_makes_no_variables(pipeline: FittedPipeline
     assert (len(module.variables), len(traces)) == (made, 1)
     assert made
     np.testing.assert_allclose(traced, eager, atol=1e-6)
+
+
+TEXT_ROWS, WORDS, WIDTH = 600, 3_000, 16
+
+
+def _texts() -> Dataset:
+    random = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(WORDS)])
+    texts = np.array([" ".join(words[random.integers(0, WORDS, 20)]) for _ in range(TEXT_ROWS)], object)
+    columns = (Column("text", ColumnKind.TEXT, RawType.STRING),)
+    labels = random.integers(0, 2, TEXT_ROWS).astype(np.int32)
+    return Dataset("texts.csv", Schema(columns, "y", ("no", "yes")), {"text": texts}, labels)
+
+
+@pytest.mark.parametrize(
+    "extractor",
+    [
+        TokenEmbedding(tokens="words", max_words=1, dimensions=WIDTH),
+        ConvolutionalText(tokens="words", dimensions=WIDTH, num_filters=16),
+    ],
+    ids=lambda extractor: type(extractor).__name__,
+)
+def test_vectors_that_a_network_learned_are_stored_in_half_precision_and_answer_the_same(
+    extractor: FeatureExtractor, verifier: Verifier, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    data = _texts()
+    spec = PipelineSpec((Node("text", ("text",), extractor),), PlainConcat(), Mlp(num_layers=0))
+    fold = FoldData("all", data, None)
+    context = FitContext(2, iterations=2)
+    pipeline = fit_pipeline(spec, fold, PreparedCache(tmp_path), context, preparation_seed=0).pipeline
+    module = pipeline.module()
+    raw = {"text": data.raw["text"][:50]}
+    answers, _ = module({"text": tf.constant(raw["text"])})
+    np.testing.assert_allclose(answers, pipeline.predict_probabilities(raw), atol=1e-6)
+    tables = [each for each in module.variables if each.shape[1:] == [WIDTH] and each.shape[0] > WORDS // 2]
+    assert [table.dtype for table in tables] == [tf.float16]
+    done = export_model(
+        WeightedPipelines((pipeline,), (1.0,)),
+        tmp_path / "model",
+        details=ManifestDetails(),
+        examples=raw,
+        verifier=verifier,
+    )
+    assert done.verification.ok, done.verification.message
+
+
+def test_vectors_of_an_earlier_version_keep_their_digits(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    data = _texts()
+    extractor = TokenEmbedding(tokens="words", max_words=1, dimensions=WIDTH)
+    spec = PipelineSpec((Node("text", ("text",), extractor),), PlainConcat(), Mlp(num_layers=0))
+    context = FitContext(2, iterations=1)
+    fitted = fit_pipeline(
+        spec, FoldData("all", data, None), PreparedCache(tmp_path), context, preparation_seed=0
+    ).pipeline
+    random = np.random.default_rng(0)
+    weights = tuple(
+        weight + random.normal(0, 0.1, weight.shape).astype(weight.dtype)
+        if weight.dtype == np.float32
+        else weight
+        for weight in fitted.model.weights
+    )
+    earlier = replace(fitted, model=replace(fitted.model, weights=weights))
+    raw = {"text": data.raw["text"][:50]}
+    module = earlier.module()
+    answers, _ = module({"text": tf.constant(raw["text"])})
+    np.testing.assert_allclose(answers, earlier.predict_probabilities(raw), atol=1e-6)
+    assert tf.float16 not in [each.dtype for each in module.variables]
 
 
 def test_only_large_ones_are_kept_and_only_where_that_is_asked() -> None:

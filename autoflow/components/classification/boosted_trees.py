@@ -29,6 +29,9 @@ _ROWS_PER_CODE = 10
 _MIN_ROWS_OF_SET = 20
 """LightGBM's 100 is too many for small tables."""
 
+_HISTOGRAMS_MB = 1024
+"""Histograms of leaves that LightGBM keeps, all of them unless told: 256 leaves of 17,000 features, 7 GB."""
+
 
 @register
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class BoostedTrees(MatrixClassifier):
             "extra_trees": self.extra_random,
             "min_data_per_group": _MIN_ROWS_OF_SET,
             "max_bin": 255,
+            "histogram_pool_size": _HISTOGRAMS_MB,
             "min_data_in_bin": 3,
             "use_missing": False,
             "feature_pre_filter": False,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoflow.components.vector_table import VectorTable
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -85,6 +87,7 @@ def _layer_class() -> type[keras.layers.Layer]:
             normal = keras.initializers.RandomNormal(stddev=_SPREAD)
             shape = (len(self.importances), self.dimensions)
             self.vectors = self.add_weight(shape=shape, initializer=normal, name="vectors")
+            self.vector_tables = [VectorTable(self.vectors)]
             if self.attends:  # from zeros: attention begins as the mean
                 shape = (self.num_bags, self.dimensions)
                 self.queries = self.add_weight(shape=shape, initializer="zeros", name="queries")
@@ -106,9 +109,10 @@ def _layer_class() -> type[keras.layers.Layer]:
             # a gradient for the vectors in use only: the table is large and a batch touches little of it
             used, found = tf.unique(found)
             weights = tf.gather(tf.constant(self.importances), used)
-            vectors = tf.gather(self.vectors.value, used) * weights[:, tf.newaxis]
+            plain = self.vector_tables[0].rows(used)
+            vectors = plain * weights[:, tf.newaxis]
             if self.attends:
-                shares = self._shares(tf.gather(tf.gather(self.vectors.value, used), found), bags, num_bags)
+                shares = self._shares(tf.gather(plain, found), bags, num_bags)
                 each = tf.gather(vectors, found) * shares[:, tf.newaxis]
                 total = tf.math.unsorted_segment_sum(each, bags, num_bags)
                 squares = tf.math.unsorted_segment_sum(

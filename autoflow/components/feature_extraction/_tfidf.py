@@ -7,7 +7,7 @@ and the `[rows, vocabulary]` matrix is sparse from first to last. No component m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_CHARACTERS_TO_FIT = 3_000_000
 """Vocabulary and SVD are learned from a sample of rows of about this size; more changes little."""
 
+_MOST = 127
+"""Greatest number in a row of directions."""
 _BLOCK_TOKENS = 1_000_000
 _MAX_COUNTS_FOR_SVD = 1_500_000
 
@@ -87,7 +89,9 @@ class TextVector:
         keys: `int64[v]`, ascending keys of the kept n-grams.
         idf: `float32[v]`, inverse document frequencies.
         sublinear: whether counts weigh by their logarithm.
-        projection: `float16[v, d]`, most of what an exported model of text weighs.
+        directions: `int8[v, d]`, the projection up to `scale`; one byte each, as they are most of what an
+            exported model of text weighs.
+        scale: `float32[v]`, of the rows of `directions`.
         offset: `float64[d]`, subtracted at the end.
 
     Sums run in float64: a tree splits at thresholds, and the last digits of float32 sums depend on the order.
@@ -98,16 +102,19 @@ class TextVector:
     keys: np.ndarray
     idf: np.ndarray
     sublinear: bool
-    projection: np.ndarray
+    directions: np.ndarray
+    scale: np.ndarray
     offset: np.ndarray
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
         """Returns `float32[n, d]`."""
         result = np.zeros((len(texts), len(self.offset)), np.float32)
         if len(self.keys):
-            projection = self.projection.astype(np.float64)
+            directions = self.directions.astype(np.float64)
             for start, end in blocks(texts):
-                result[start:end] = self.weights(texts[start:end]) @ projection - self.offset
+                weights = self.weights(texts[start:end])
+                weights.data *= self.scale[weights.indices]
+                result[start:end] = weights @ directions - self.offset
         return result
 
     def weights(self, texts: Sequence[str]) -> scipy.sparse.csr_matrix:
@@ -152,13 +159,13 @@ class TextVector:
             amounts = 1.0 + tf.math.log(amounts)
         weights = amounts * tf.gather(stored(np.asarray(self.idf, np.float64)), places)
         lengths = tf.sqrt(tf.math.unsorted_segment_sum(weights**2, row_of, num_rows))
+        weights = weights / tf.gather(lengths, row_of)
+        weights *= tf.cast(tf.gather(stored(self.scale), places), tf.float64)
         used, column_of = tf.unique(places, out_idx=tf.int64)  # only these rows are widened to float64
-        projection = tf.cast(tf.gather(stored(self.projection), used), tf.float64)
+        directions = tf.cast(tf.gather(stored(self.directions), used), tf.float64)
         cells_at = tf.stack([row_of, column_of], axis=1)
-        sparse = tf.SparseTensor(
-            cells_at, weights / tf.gather(lengths, row_of), [num_rows, tf.size(used, tf.int64)]
-        )
-        return tf.cast(tf.sparse.sparse_dense_matmul(sparse, projection) - self.offset, tf.float32)
+        sparse = tf.SparseTensor(cells_at, weights, [num_rows, tf.size(used, tf.int64)])
+        return tf.cast(tf.sparse.sparse_dense_matmul(sparse, directions) - self.offset, tf.float32)
 
 
 def blocks(texts: Sequence[str]) -> list[tuple[int, int]]:
@@ -190,29 +197,30 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
         seed: for the SVD.
     """
     keys, idf = _vocabulary(tokens, texts, settings)
-    if not len(keys):
-        nothing = np.zeros((0, 1), np.float16)
-        return TextVector(tokens, settings.sizes, keys, idf, settings.sublinear, nothing, np.zeros(1))
-    identity = (
-        np.eye(len(keys), dtype=np.float32) if len(keys) <= settings.dimensions else np.zeros((len(keys), 0))
-    )
-    offset = np.zeros(identity.shape[1])
-    plain = TextVector(tokens, settings.sizes, keys, idf, settings.sublinear, identity, offset)
-    weights = plain.weights(texts)
-    projection = identity if identity.shape[1] else _directions(weights, settings.dimensions, seed)
-    vectors = weights @ projection
-    spread = vectors.std(axis=0)
-    # weak directions stay weak: the last ones hold more noise than meaning
-    scale = 1.0 / np.maximum(spread, max(float(spread.max()) * 0.1, 1e-3))
-    return TextVector(
+    vector = TextVector(
         tokens,
         settings.sizes,
         keys,
         idf,
         settings.sublinear,
-        (projection * scale).astype(np.float16),
-        vectors.mean(axis=0) * scale,
+        directions=np.zeros((len(keys), 1), np.int8),
+        scale=np.zeros(len(keys), np.float32),
+        offset=np.zeros(1),
     )
+    if not len(keys):
+        return vector
+    weights = vector.weights(texts)
+    if len(keys) <= settings.dimensions:
+        projection = np.eye(len(keys), dtype=np.float32)
+    else:
+        projection = _directions(weights, settings.dimensions, seed)
+    spread = (weights @ projection).std(axis=0)
+    # weak directions stay weak: the last ones hold more noise than meaning
+    projection = projection / np.maximum(spread, max(float(spread.max()) * 0.1, 1e-3))
+    scale = (np.abs(projection).max(axis=1) / _MOST).astype(np.float32)
+    directions = np.rint(projection / np.maximum(scale, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
+    means = np.asarray(weights.mean(axis=0), np.float64).ravel()
+    return replace(vector, directions=directions, scale=scale, offset=(means * scale) @ directions)
 
 
 def _vocabulary(

@@ -18,6 +18,7 @@ from autoflow.components.base import FeatureExtractor, FittedExtractor, LookupTa
 from autoflow.components.feature_extraction._ngram_ids import length_for_most, places_in_rows
 from autoflow.components.feature_extraction._text_tokens import CharacterTokens, Tokens, WordTokens
 from autoflow.components.feature_extraction._tfidf import blocks, sampled_texts
+from autoflow.components.vector_table import VectorTable
 from autoflow.data.schema import ColumnKind, DataProfile
 
 if TYPE_CHECKING:
@@ -234,8 +235,10 @@ def _layer_class() -> Callable[[Sequence[TokenSequence], SequenceExtractor], ker
             """Makes the vectors and the encoders' weights."""
             dimensions = self.extractor.dimensions
             normal = keras.initializers.RandomNormal(stddev=_SPREAD)
-            self.vectors = [
-                self.add_weight(shape=(count, dimensions), initializer=normal, name=f"vectors_{place}")
+            self.vector_tables = [
+                VectorTable(
+                    self.add_weight(shape=(count, dimensions), initializer=normal, name=f"vectors_{place}")
+                )
                 for place, count in enumerate(self.num_vectors)
             ]
             for encoder in self.encoders:
@@ -249,7 +252,7 @@ def _layer_class() -> Callable[[Sequence[TokenSequence], SequenceExtractor], ker
             """Returns the encoded columns of each row side by side."""
             encoded = []
             columns = tf.split(numbers, self.lengths, axis=1)
-            for column, vectors, encoder in zip(columns, self.vectors, self.encoders, strict=True):
+            for column, vectors, encoder in zip(columns, self.vector_tables, self.encoders, strict=True):
                 # short texts cost little: nobody looks at places that are empty in the whole batch
                 used = tf.reduce_max(tf.math.count_nonzero(column, axis=1, dtype=tf.int32))
                 column = column[:, : tf.maximum(used, 1)]
@@ -259,7 +262,7 @@ def _layer_class() -> Callable[[Sequence[TokenSequence], SequenceExtractor], ker
                     seed = tf.cast(self.seeds.next(), tf.int32)
                     chance = tf.random.stateless_uniform(tf.shape(present), seed)
                     kept = present * tf.cast(chance >= self.extractor.token_dropout, tf.float32)
-                found = tf.gather(vectors.value, column) * kept
+                found = vectors.rows(column) * kept
                 encoded.append(encoder(found, present, training=training))
             return self.features_dropout(tf.concat(encoded, axis=1), training=training)
 
