@@ -31,8 +31,9 @@ _DECAY = 0.2
 """Factor on the learning rate when validation log-loss has stood still for half the patience."""
 _GAIN = 0.005
 """Share by which validation log-loss must fall, or it counts as standing still."""
-_FLAT_SHARE = 0.6
-"""Share of a refit's epochs at the full learning rate; then it falls in a line to a twentieth."""
+_FLAT_SHARE, _LAST_RATE = 0.6, 0.05
+"""Share of a refit's epochs at the full learning rate, and what of it is left at the end of the fall."""
+_MEAN_RATE = _FLAT_SHARE + (1 - _FLAT_SHARE) * (1 + _LAST_RATE) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def fit_network(
         take_steps = partial(network.take_steps, blocks, labels)
         chunk = _run_epoch(take_steps, order.astype(np.int32), course.rates(), chunk, context)
         course.end_epoch()
-    weights, best_epoch = course.result()
+    weights, iterations = course.result()
     fitted = FittedNetwork(
         wanted.extractors,
         concatenation,
@@ -103,7 +104,7 @@ def fit_network(
         context.num_classes,
         wanted.dtypes,
         with_halved_tables(network.loaded.model, weights),
-        best_epoch,
+        iterations,
     )
     return fitted.with_model(network.loaded)
 
@@ -145,7 +146,8 @@ class _Course:
         self.held_out_blocks = [tf.constant(block) for block in held_out.blocks] if held_out else []
         unwatched = context.iterations or max(1, classifier.max_epochs // 3)
         self.epochs = classifier.max_epochs if held_out else unwatched
-        self.epoch = self.best_epoch = self.marked_epoch = 0
+        self.epoch = self.marked_epoch = 0
+        self.way = self.best_way = 0.0  # epochs behind the weights, each counted by its share of the rate
         self.best_loss = self.marked_loss = float("inf")
         self.best: tuple[np.ndarray, ...] = ()
         self.factor = 1.0
@@ -159,7 +161,7 @@ class _Course:
             rates *= (step + 1) / self.steps
         if self.held_out is None:
             left = 1 - (self.epoch + step / self.steps) / self.epochs
-            rates *= np.minimum(1.0, 0.05 + 0.95 * left / (1 - _FLAT_SHARE))
+            rates *= np.minimum(1.0, _LAST_RATE + (1 - _LAST_RATE) * left / (1 - _FLAT_SHARE))
         return rates.astype(np.float32)
 
     def end_epoch(self) -> None:
@@ -169,13 +171,14 @@ class _Course:
             HopelessTrial: where the context gives the fit up.
         """
         self.epoch += 1
+        self.way += self.factor
         self.over = self.epoch >= self.epochs or self.context.out_of_time()
         if self.held_out is None:
             return
         with self.network.averaged():
             loss = _log_loss(self.network.logits(self.held_out_blocks), self.held_out.labels)
             if loss < self.best_loss:
-                self.best_loss, self.best_epoch, self.best = loss, self.epoch, self._weights()
+                self.best_loss, self.best_way, self.best = loss, self.way, self._weights()
         if loss < self.marked_loss * (1 - _GAIN):
             self.marked_loss, self.marked_epoch = loss, self.epoch
         self.context.report(self.epoch / self.epochs, self.best_loss)
@@ -185,18 +188,28 @@ class _Course:
         elif waited == max(1, self.classifier.patience // 2):
             self.factor *= _DECAY
             self.network.go_on_from(self.best)
+            self.way = self.best_way
 
     def result(self) -> tuple[tuple[np.ndarray, ...], int]:
-        """Returns the best weights and their epoch; raises HopelessTrial where training diverged."""
-        weights, epoch = self.best, self.best_epoch
+        """Returns the best weights, and how many epochs a refit needs to come as far.
+
+        Not the number of the best epoch: a fit that goes back to its best weights with a lower rate has
+        learned little in what it did between, and a refit that does as many epochs at the full rate learns
+        its rows by heart (test log-loss 2.94 and not 1.33 on 4,593 rows with texts).
+
+        Raises:
+            HopelessTrial: training diverged.
+        """
+        weights, way = self.best, self.best_way
         if not weights:
             with self.network.averaged():
-                weights, epoch = self._weights(), self.epoch
+                weights, way = self._weights(), self.way
         if not all(np.isfinite(weight).all() for weight in weights):
             raise HopelessTrial(
                 f"the network diverged: learning rate {self.classifier.learning_rate:.3g} is too high here"
             )
-        return weights, epoch
+        refitted = self.held_out is None
+        return weights, self.epoch if refitted else max(1, int(way / _MEAN_RATE))
 
     def _weights(self) -> tuple[np.ndarray, ...]:
         return tuple(self.network.loaded.model.get_weights())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial,
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.residual_network import ResidualNetwork
 from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.pipeline import training
 from autoflow.pipeline.steps import compiled
 from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
 
@@ -183,6 +186,47 @@ def test_early_stopping_keeps_the_best_epoch():
     assert network.iterations <= 10
     long = fit(classifier, None, FitContext(3, iterations=30))
     assert loss(network, noise) < loss(long, noise)
+
+
+class Scripted:
+    """Stands in for a compiled network whose weights count the epochs behind them."""
+
+    def __init__(self) -> None:
+        self.trained = 0
+        self.loaded = SimpleNamespace(model=SimpleNamespace(get_weights=lambda: [np.array([self.trained])]))
+
+    def averaged(self):
+        return nullcontext()
+
+    def logits(self, blocks):
+        return np.zeros((1, 3), np.float32)
+
+    def go_on_from(self, weights):
+        (self.trained,) = (int(each[0]) for each in weights)
+
+
+@pytest.mark.parametrize(
+    ("losses", "epochs_of_a_refit"),
+    [
+        ([1.0, 0.8, 0.6], 3),
+        # after four epochs without a gain it goes back to the third and on at a fifth of the rate
+        ([1.0, 0.8, 0.6, 0.7, 0.7, 0.7, 0.7, 0.5], 3),
+        ([1.0, 0.8, 0.6, 0.7, 0.7, 0.7, 0.7, 0.5, 0.45, 0.4, 0.35, 0.3], 4),
+        ([0.6, 0.7, 0.7, 0.7, 0.7], 1),
+        ([1 / (2 + epoch) for epoch in range(20)], 24),  # its rate falls, which that of the fit did not
+    ],
+)
+def test_a_refit_trains_as_much_as_the_best_weights_did(monkeypatch, losses, epochs_of_a_refit):
+    network, script = Scripted(), iter(losses)
+    monkeypatch.setattr(training, "_log_loss", lambda *_: next(script))
+    course = training._Course(network, Mlp(patience=8, max_epochs=60), rows(1), FitContext(3), 10)
+    for _ in losses:
+        network.trained += 1
+        course.end_epoch()
+    (weights,), iterations = course.result()
+    assert iterations == epochs_of_a_refit
+    gains = [loss for place, loss in enumerate(losses) if loss < min([9.0, *losses[:place]])]
+    assert weights[0] == len(gains)
 
 
 def test_the_time_is_kept_and_a_model_comes_all_the_same():
