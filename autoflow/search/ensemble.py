@@ -184,7 +184,8 @@ def _chosen_on_halves(
             gain += alone - mean - _LEAST_TOGETHER * abs(alone)
             shares.update(weights)
     least = _LEAST_SHARE * sum(shares.values())
-    best = [(position, share) for position, share in shares.most_common(max_members) if share >= least]
+    most = shares.most_common(max_members)
+    best = [(position, share) for position, share in most if share >= least] or most[:1]
     total = sum(share for _, share in best)
     return {position: share / total for position, share in best}, gain
 

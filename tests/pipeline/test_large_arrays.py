@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.nearest_neighbors import NearestNeighbors
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.components.feature_extraction.convolutional_text import ConvolutionalText
+from autoflow.components.feature_extraction.hashed_ngrams import HashedNgrams
 from autoflow.components.feature_extraction.standardized import Standardized
 from autoflow.components.feature_extraction.token_embedding import TokenEmbedding
 from autoflow.components.stored import LEAST_BYTES, keeping, stored
@@ -102,9 +102,11 @@ def _texts() -> Dataset:
     "extractor",
     [
         TokenEmbedding(tokens="words", max_words=1, dimensions=WIDTH),
+        TokenEmbedding(tokens="words", max_words=1, dimensions=WIDTH, pooling="attention"),
+        HashedNgrams(tokens="words", max_words=1, dimensions=WIDTH, num_buckets=5_000),
         ConvolutionalText(tokens="words", dimensions=WIDTH, num_filters=16),
     ],
-    ids=lambda extractor: type(extractor).__name__,
+    ids=["mean", "attention", "hashed", "sequence"],
 )
 def test_vectors_that_a_network_learned_are_stored_in_half_precision_and_answer_the_same(
     extractor: FeatureExtractor, verifier: Verifier, tmp_path: Path
@@ -130,31 +132,6 @@ def test_vectors_that_a_network_learned_are_stored_in_half_precision_and_answer_
         verifier=verifier,
     )
     assert done.verification.ok, done.verification.message
-
-
-def test_vectors_of_an_earlier_version_keep_their_digits(tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    data = _texts()
-    extractor = TokenEmbedding(tokens="words", max_words=1, dimensions=WIDTH)
-    spec = PipelineSpec((Node("text", ("text",), extractor),), PlainConcat(), Mlp(num_layers=0))
-    context = FitContext(2, iterations=1)
-    fitted = fit_pipeline(
-        spec, FoldData("all", data, None), PreparedCache(tmp_path), context, preparation_seed=0
-    ).pipeline
-    random = np.random.default_rng(0)
-    weights = tuple(
-        weight + random.normal(0, 0.1, weight.shape).astype(weight.dtype)
-        if weight.dtype == np.float32
-        else weight
-        for weight in fitted.model.weights
-    )
-    earlier = replace(fitted, model=replace(fitted.model, weights=weights))
-    raw = {"text": data.raw["text"][:50]}
-    module = earlier.module()
-    answers, _ = module({"text": tf.constant(raw["text"])})
-    np.testing.assert_allclose(answers, earlier.predict_probabilities(raw), atol=1e-6)
-    assert tf.float16 not in [each.dtype for each in module.variables]
 
 
 def test_only_large_ones_are_kept_and_only_where_that_is_asked() -> None:

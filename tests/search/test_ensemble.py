@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autoflow import metrics
+from autoflow.search import ensemble
 from autoflow.search.ensemble import Candidate, affordable_metric, select
 
 ROWS, CLASSES = 600, 3
@@ -134,8 +135,14 @@ def test_a_member_that_hardly_counts_is_left_out():
     for seed in (6, 9, 15, 17):
         pool, labels = candidates(seed, [2.0, 1.8, 1.6, 1.4, 1.2])
         selection = select(pool, labels, metric="log_loss", max_members=5)
-        assert min(selection.weights.values()) >= 0.02
+        assert min(selection.weights.values()) >= 0.04
         assert sum(selection.weights.values()) == pytest.approx(1)
+
+
+def test_where_all_hardly_count_the_first_of_them_remains(monkeypatch):
+    monkeypatch.setattr(ensemble, "_LEAST_SHARE", 0.9)
+    pool, labels = candidates(6, [2.0, 2.0, 2.0])
+    assert list(select(pool, labels, metric="log_loss", max_members=3).weights.values()) == [1.0]
 
 
 @pytest.mark.parametrize("metric", metrics.metric_names())

@@ -175,8 +175,11 @@ class Forest:
         place = first.graph(known, self.sets)
         if first.rest.any():
             node = self._on_graph(tf.gather(stored(first.exits.ravel()), place), first.rest, known)
-            leaves, number = _distinct(self.values)
-            values = tf.gather(stored(leaves), tf.gather(stored(number[self.leaf]), node))
+            leaves, leaf = self.values, self.leaf
+            if leaves.shape[1] > 1:  # of shares of classes; those of boosters differ
+                leaves, number = _distinct(leaves)
+                leaf = number[leaf]
+            values = tf.gather(stored(leaves), tf.gather(stored(leaf), node))
         else:
             values = tf.gather(stored(self.values[self.leaf[first.exits.ravel()]]), place)
         if self.turns > 1:

@@ -67,8 +67,9 @@ def code_points_graph(texts: tf.Tensor, max_characters: int, table: np.ndarray) 
     # slicing and joining the strings takes a tenth of the operations that ragged tensors take for it
     read = tf.strings.substr(texts, 0, max_characters, unit="UTF8_CHAR")
     points = tf.strings.unicode_decode(tf.strings.join([" ", read, " "]), "UTF-8")
-    narrow = table.astype(np.min_scalar_type(table.max()))  # numbers of characters fit into a byte or two
-    folded = tf.gather(stored(narrow), tf.minimum(points.flat_values, TABLE_END))
+    narrow = np.min_scalar_type(table.max())  # numbers of characters fit into a byte or two, points do not
+    table = table.astype(narrow) if narrow.itemsize < table.itemsize else table
+    folded = tf.gather(stored(table), tf.minimum(points.flat_values, TABLE_END))
     return points.with_flat_values(tf.cast(folded, tf.int32))
 
 

@@ -216,7 +216,7 @@ def learn(tokens: Tokens, texts: Sequence[str], settings: TfidfSettings, seed: i
         projection = _directions(weights, settings.dimensions, seed)
     spread = (weights @ projection).std(axis=0)
     # weak directions stay weak: the last ones hold more noise than meaning
-    projection = projection / np.maximum(spread, max(float(spread.max()) * 0.1, 1e-3))
+    projection = projection / np.float32(np.maximum(spread, max(float(spread.max()) * 0.1, 1e-3)))
     scale = (np.abs(projection).max(axis=1) / _MOST).astype(np.float32)
     directions = np.rint(projection / np.maximum(scale, np.finfo(np.float32).tiny)[:, None]).astype(np.int8)
     means = np.asarray(weights.mean(axis=0), np.float64).ravel()
