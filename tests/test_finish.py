@@ -357,12 +357,14 @@ def test_a_mean_of_some_folds_is_not_called_whole(monkeypatch):
     study = finisher.study
     study.ledger.artifact = lambda number: number
     study.budget = SimpleNamespace(remaining=lambda: 1.0)
-    monkeypatch.setattr("autoflow.finish.load_pipelines", lambda number: ["fold"] * 5)
+    fold = SimpleNamespace(lightened=lambda weight: weight)  # stands for what it becomes
+    monkeypatch.setattr("autoflow.finish.load_pipelines", lambda number: [fold] * 5)
     monkeypatch.setattr("autoflow.finish.WeightedPipelines", lambda pipelines, weights: (pipelines, weights))
     for affordable, whole in ((5, True), (3, False)):
         study.costs = SimpleNamespace(affordable_members=lambda seconds, most=affordable: most)
         (pipelines, weights), is_whole = finisher._mean(members[:1], {})
         assert (len(pipelines), is_whole) == (affordable, whole)
+        assert pipelines == weights
         assert sum(weights) == pytest.approx(members[0].weight)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +71,12 @@ class FittedPipeline:
         if isinstance(self.model, FittedNetwork):
             return self.model.predict_probabilities(blocks)
         return self.model.predict_probabilities(_merge(blocks))
+
+    def lightened(self, weight: float) -> FittedPipeline:
+        """Returns what may stand in for it in a mean; see `FittedClassifier.lightened`."""
+        if isinstance(self.model, FittedNetwork):
+            return self
+        return replace(self, model=self.model.lightened(weight))
 
     def module(self) -> PipelineModule:
         """Returns the pipeline as a `tf.Module`: raw tensors by header to probabilities and an embedding."""

@@ -153,6 +153,27 @@ def test_a_forest_of_fewer_trees_has_trees_of_the_same_size(name, monkeypatch):
     assert len(fitted.forest.values) <= 10 * 8
 
 
+@pytest.mark.parametrize("name", ["random_forest", "extra_trees"])
+def test_a_forest_of_a_small_share_of_a_mean_answers_with_its_first_trees(name):
+    component = replace(lookup(Role.CLASSIFICATION, name)(), num_trees=80)
+    train, asked = rows(300, 3), rows(50, 3, seed=1).features
+    whole = component.fit(train, None, FitContext(3))
+    for weight, trees in ((1.0, 80), (0.5, 80), (0.25, 40), (0.01, 30)):
+        light = whole.lightened(weight)
+        grown = component.fit(train, None, FitContext(3, iterations=trees))
+        assert light.iterations == len(light.forest.roots) == trees
+        expected = grown.predict_probabilities(asked)
+        np.testing.assert_allclose(light.predict_probabilities(asked), expected, atol=1e-6)
+        np.testing.assert_allclose(graph_answers(light, asked), expected, atol=1e-6)
+        assert light.forest.depth == grown.forest.depth
+
+
+@pytest.mark.parametrize("component", LEARNERS)
+def test_what_answers_alone_is_never_lightened(component):
+    fitted = quick(component).fit(rows(100, 2), None, FitContext(2))
+    assert fitted.lightened(1.0) is fitted
+
+
 def test_boosting_stops_early_where_labels_are_noise():
     random = np.random.default_rng(0)
     noise = [

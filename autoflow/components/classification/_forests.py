@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _BYTES = 40_000_000
 """Most that the arrays of a forest may take in an exported model."""
+_LEAST_TREES = 30
+"""However little a forest counts in a mean."""
 _BATCH = 20
 """Trees grown between two looks at the clock at most."""
 MAX_DEPTH = 24
@@ -133,3 +136,13 @@ class FittedForest(FittedClassifier):
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Asks the trees as TensorFlow ops."""
         return self.spread.graph(self.forest.graph(features))
+
+    def lightened(self, weight: float) -> FittedForest:
+        """Returns its first trees: what T of them add to the noise of a mean is this weight over sqrt(T)."""
+        grown = len(self.forest.roots)
+        enough = max(_LEAST_TREES, math.ceil(2 * weight * grown))
+        if enough >= grown:
+            return self
+        forest = self.forest.first(enough)
+        values = forest.values * np.float32(grown / enough)  # the leaves hold parts of the mean of all trees
+        return replace(self, forest=replace(forest, values=values), iterations=enough)

@@ -6,7 +6,7 @@ and an addition, done for all trees and rows at once. Reading library models is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,6 +127,28 @@ class Forest:
             _depth(roots, child),
             known,
             set_start,
+        )
+
+    def first(self, num_trees: int) -> Forest:
+        """Returns the forest of its first trees, which may not be split by sets of categories.
+
+        Args:
+            num_trees: 1 or more, fewer than there are.
+        """
+        assert self.sets is None
+        num_nodes = int(self.roots[num_trees])
+        num_leaves = int(self.leaf[:num_nodes].max()) + 1
+        roots, child = self.roots[:num_trees], self.child[:num_nodes]
+        return replace(
+            self,
+            feature=self.feature[:num_nodes],
+            threshold=self.threshold[:num_nodes],
+            child=child,
+            leaf=self.leaf[:num_nodes],
+            roots=roots,
+            values=self.values[:num_leaves],
+            depth=_depth(roots, child),
+            set_start=self.set_start[:num_nodes],
         )
 
     def sums(self, features: np.ndarray) -> np.ndarray:
