@@ -163,7 +163,7 @@ def test_what_was_refused_at_the_end_is_no_choice():
 
 
 def test_members_that_were_left_out_of_an_ensemble_are_no_choice():
-    kept = [guesses(0, 1.0), guesses(1, 1.0), guesses(2, 1.6)]
+    kept = [guesses(7, 1.0), guesses(8, 1.0), guesses(9, 1.6)]
     choosing = chooser(FakeLedger(kept))
     ranking = [trial(number) for number in (0, 1, 2)]
     members = choosing.choose(ranking, 3)
