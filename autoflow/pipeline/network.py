@@ -65,7 +65,7 @@ class FittedNetwork:
         num_classes: number of classes.
         dtypes: of the prepared blocks, `"float32"`, `"int32"` or `"uint8"`.
         weights: in the order of the Keras model's `weights`.
-        iterations: epochs that a refit needs to come as far as these weights.
+        iterations: epochs that a refit may take to come about as far as these weights.
     """
 
     extractors: tuple[FittedExtractor, ...]

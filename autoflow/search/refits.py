@@ -132,9 +132,9 @@ class Refits:
     def _better_as_folds(self, member: Member, members: Sequence[Member]) -> bool:
         """Tells whether the mean of a trial's folds should be exported in place of one fit on all rows.
 
-        Networks of few rows vary from fit to fit, and a fit on all rows has no rows left to stop it: the
-        mean of the five that were scored was the better model (log-loss 0.450 and not 0.464 on 800 rows,
-        0.0334 and not 0.0405 on 4,136 texts). Only the heaviest are worth the time that folds take to serve.
+        Networks of few rows vary from fit to fit, and a fit on all rows has no rows left to stop it: on rows
+        of no fold the log-loss of the mean of five was 7 % lower (four tables of 800 to 4,136 rows, three
+        pipelines each). Only the heaviest are worth the time that folds take to serve.
         """
         if not self.costs.folds_may_serve or not _is_network(member):
             return False
