@@ -232,7 +232,8 @@ class FittedExtractor(ABC):
     def layer_key(self) -> Hashable | None:
         """A value that is equal for two extractors of this type only if their layers are alike.
 
-        Optional: with it, a network that was compiled for one fold of the rows serves the next.
+        Optional: with it, a network that was compiled for one fold of the rows serves the next, and other
+        trials of the same shape. The layer may hold nothing that was learned but what the key names.
         """
         return None
 
@@ -442,6 +443,8 @@ class NeuralClassifier(Classifier):
         """Returns a new Keras layer from fused features `float32[B, width]` to logits `[B, num_classes]`.
 
         In training it may answer `[B, k, num_classes]`, the logits of k models: each has a loss of its own.
+        It must not depend on learning rate, weight decay, batch size, epochs and patience: a compiled layer
+        is used again where only these and the seed differ.
 
         Args:
             width: number of fused features.

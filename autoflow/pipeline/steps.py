@@ -1,15 +1,16 @@
-"""A network compiled for training, and used again for the next rows where the network is the same.
+"""A network compiled for training, and used again wherever a network of the same shape is trained.
 
 Building a small network and tracing its training step takes longer than training it on a thousand rows, so
-the folds of a trial share one. When to stop and which weights are best is decided in `training`.
+folds, trials and fits on all rows of one shape share one. When to stop and which weights are best is decided
+in `training`.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,19 +25,20 @@ if TYPE_CHECKING:
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 _SPARSE_ROWS = 4096
 """Matrices with more rows than this, of which a batch looks up some, are updated in these rows only."""
+_MOST_KEPT, _MOST_KEPT_WEIGHTS = 6, 5_000_000
+"""Networks that stay compiled, and their weights together, the last one aside: each is held five times."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that a compiled network depends on; equal ones train alike on equal rows.
+    """Everything that a compiled network depends on but its first weights; see `architecture`.
 
     Args:
-        layers: stands for the trainable layer of each extractor, see `architecture`.
+        layers: stands for the trainable layer of each extractor.
         concatenation: merges their outputs.
-        classifier: the body and the training recipe.
+        classifier: the body, with what can change between two trainings of one network made equal.
         num_classes: number of logits.
         dtypes: of the prepared blocks, `"float32"`, `"int32"` or `"uint8"`.
-        seed: for the first weights and dropout.
         extractors: those that make the layers.
     """
 
@@ -45,8 +47,20 @@ class Architecture:
     classifier: NeuralClassifier
     num_classes: int
     dtypes: tuple[str, ...]
-    seed: int
     extractors: tuple[FittedExtractor, ...] = field(compare=False)
+
+    def model(self, seed: int) -> keras.Model:
+        """Returns a new, untrained model.
+
+        Args:
+            seed: for its first weights and dropout.
+        """
+        import keras
+
+        keras.utils.set_random_seed(seed)
+        return network_model(
+            self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=seed
+        )
 
 
 def architecture(
@@ -55,7 +69,6 @@ def architecture(
     classifier: NeuralClassifier,
     num_classes: int,
     blocks: Sequence[np.ndarray],
-    seed: int,
 ) -> Architecture:
     """Returns the architecture for prepared blocks, one an extractor.
 
@@ -63,9 +76,10 @@ def architecture(
     """
     dtypes = tuple(str(block.dtype) for block in blocks)
     layers = tuple((extractor.widths, _layer_key(extractor)) for extractor in extractors)
-    return Architecture(
-        layers, concatenation, classifier, num_classes, dtypes, seed % 2**31, tuple(extractors)
+    classifier = replace(
+        classifier, learning_rate=1.0, weight_decay=0.0, batch_size=1, max_epochs=1, patience=1
     )
+    return Architecture(layers, concatenation, classifier, num_classes, dtypes, tuple(extractors))
 
 
 def _layer_key(extractor: FittedExtractor) -> Hashable:
@@ -75,21 +89,28 @@ def _layer_key(extractor: FittedExtractor) -> Hashable:
     return object() if key is None else (type(extractor), key)
 
 
-@lru_cache(maxsize=1)
-def compiled(wanted: Architecture) -> CompiledNetwork:
-    """Returns the network of an architecture, the same object as in the last call where that was equal."""
-    import keras
+_kept: OrderedDict[Architecture, CompiledNetwork] = OrderedDict()
 
-    keras.utils.set_random_seed(wanted.seed)
-    model = network_model(
-        wanted.extractors,
-        wanted.concatenation,
-        wanted.classifier,
-        wanted.num_classes,
-        wanted.dtypes,
-        seed=wanted.seed,
-    )
-    return CompiledNetwork(model, wanted)
+
+def compiled(wanted: Architecture, seed: int, weight_decay: float) -> CompiledNetwork:
+    """Returns a network at its first weights; one of an equal architecture is used again.
+
+    Args:
+        wanted: its architecture.
+        seed: for the first weights and dropout; the same weights whether or not it was compiled before.
+        weight_decay: of matrices, times the learning rate a step.
+    """
+    seed %= 2**31
+    network = _kept.pop(wanted, None)
+    if network is None:
+        network = CompiledNetwork(wanted.model(seed), wanted, seed)
+    network.restart(seed, weight_decay)
+    _kept[wanted] = network
+    while len(_kept) > _MOST_KEPT or (
+        len(_kept) > 1 and sum(each.num_weights for each in _kept.values()) > _MOST_KEPT_WEIGHTS
+    ):
+        _kept.popitem(last=False)
+    return network
 
 
 class CompiledNetwork:
@@ -99,16 +120,18 @@ class CompiledNetwork:
     four times as fast as `keras.Model.fit`, whose data pipeline costs more than the network.
 
     Args:
-        model: as `network_model` built it.
+        model: as the architecture built it.
         architecture: what it was built from.
+        seed: with which it was built.
     """
 
-    def __init__(self, model: keras.Model, architecture: Architecture) -> None:
+    def __init__(self, model: keras.Model, architecture: Architecture, seed: int) -> None:
         import tensorflow as tf
 
         self.loaded = LoadedModel(model)
-        self._first_values = [variable.numpy() for variable in model.variables]
-        self._optimizer = _AdamW(model, architecture.classifier.weight_decay)
+        self._architecture = architecture
+        self._first_values = seed, [variable.numpy() for variable in model.variables]
+        self._optimizer = _AdamW(model)
         self._averages = _Averages(model, architecture.classifier.averaging)
         smoothing = architecture.classifier.label_smoothing
         self._held = numbers_a_row(
@@ -156,12 +179,21 @@ class CompiledNetwork:
         )
         self._swap = tf.function(self._averages.swap, autograph=False)
 
-    def restart(self) -> None:
-        """Goes back to the first weights, whatever was trained meanwhile."""
+    @property
+    def num_weights(self) -> int:
+        """How many numbers the model holds."""
+        return sum(value.size for value in self._first_values[1])
+
+    def restart(self, seed: int, weight_decay: float) -> None:
+        """Goes back to the first weights, whatever was trained meanwhile; see `compiled`."""
+        if self._first_values[0] != seed:
+            # to build a model takes a tenth of what it takes to trace its steps
+            model = self._architecture.model(seed)
+            self._first_values = seed, [variable.numpy() for variable in model.variables]
         self.loaded.forget()
-        for variable, value in zip(self.loaded.model.variables, self._first_values, strict=True):
+        for variable, value in zip(self.loaded.model.variables, self._first_values[1], strict=True):
             variable.assign(value)
-        self._optimizer.restart()
+        self._optimizer.restart(weight_decay)
         self._averages.restart()
 
     def go_on_from(self, weights: tuple[np.ndarray, ...]) -> None:
@@ -257,20 +289,20 @@ class _Averages:
 class _AdamW:
     """AdamW on the trainable variables of a model, with gradients clipped to a length of 1."""
 
-    def __init__(self, model: keras.Model, weight_decay: float) -> None:
+    def __init__(self, model: keras.Model) -> None:
         import tensorflow as tf
 
         self.variables = [variable.value for variable in model.trainable_variables]
         self._slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in self.variables]
-        # matrices decay, biases and the scales of normalisation do not
-        self._decays = [weight_decay if len(v.shape) > 1 else 0.0 for v in self.variables]
+        self._decay = tf.Variable(0.0)
         self._count = tf.Variable(0.0)
         self.sparse = False
 
-    def restart(self) -> None:
-        """Forgets all steps."""
+    def restart(self, weight_decay: float) -> None:
+        """Forgets all steps; matrices decay from now on, biases and the scales of normalisation do not."""
         import tensorflow as tf
 
+        self._decay.assign(weight_decay)
         self._count.assign(0.0)
         for slots in self._slots:
             for slot in slots:
@@ -284,17 +316,16 @@ class _AdamW:
         gradients, _ = tf.clip_by_global_norm(summed, 1.0)
         count = self._count.assign_add(1.0)
         powers = tf.pow(_BETA_1, count), tf.pow(_BETA_2, count)
-        for variable, gradient, slots, decay in zip(
-            self.variables, gradients, self._slots, self._decays, strict=True
-        ):
+        decay = rate * self._decay
+        for variable, gradient, slots in zip(self.variables, gradients, self._slots, strict=True):
             if gradient is None:
                 continue
             if isinstance(gradient, tf.IndexedSlices):
                 self.sparse = True
-                _apply_to_rows(variable, gradient, slots, rate * decay, rate, powers)
+                _apply_to_rows(variable, gradient, slots, decay, rate, powers)
                 continue
-            if decay > 0:
-                variable.assign_sub(rate * decay * variable)
+            if len(variable.shape) > 1:
+                variable.assign_sub(decay * variable)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=slots[0].handle,

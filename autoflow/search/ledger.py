@@ -33,7 +33,7 @@ from autoflow.search.sampler import Proposal
 from autoflow.search.sealed import DamagedError, SealedRows
 from autoflow.search.trial import Outcome, TrialResult
 
-FORMAT = 7
+FORMAT = 8
 
 _TABLES = {
     "settings": "key TEXT PRIMARY KEY, value TEXT NOT NULL",

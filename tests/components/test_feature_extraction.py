@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.tree import DecisionTreeClassifier
 
+from autoflow.components.base import FittedExtractor
 from autoflow.components.feature_extraction import _tfidf
 from autoflow.components.feature_extraction._datetimes import PARTS, calendar
 from autoflow.components.feature_extraction._text_tokens import CharacterTokens, WordTokens
@@ -60,6 +61,15 @@ def test_indicators_stand_behind_the_columns_that_had_missing_values() -> None:
     assert fitted.transform(values)[:, 2].tolist() == [1.0, 0.0, 0.0]
     assert fitted.transform(np.full((1, 3), np.nan))[0, 2] == 1.0
     assert Standardized(missing_indicators=False).fit(values, seed=0).widths == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_missing", "width"), [(20, 1, 2), (300, 2, 1), (300, 3, 2), (9000, 5, 2)]
+)
+def test_an_indicator_needs_more_than_a_chance_row(num_rows: int, num_missing: int, width: int) -> None:
+    values = RANDOM.normal(size=(num_rows, 1))
+    values[:num_missing] = np.nan
+    assert Standardized().fit(values, seed=0).widths == (width,)
 
 
 @pytest.mark.parametrize("output", ["normal", "uniform"])
@@ -188,6 +198,18 @@ def test_embedding_widths_grow_with_the_number_of_categories() -> None:
     wide, narrow = CategoryEmbedding().fit(values, seed=0).layer_widths
     assert wide > 20 > narrow >= 2
     assert max(CategoryEmbedding(max_width=7).fit(values, seed=0).layer_widths) == 7
+
+
+def test_folds_with_about_as_many_categories_have_layers_alike() -> None:
+    def fitted(count: int) -> FittedExtractor:
+        values = np.array([[f"c{number % count}"] for number in range(4 * count)], dtype=object)
+        return CategoryEmbedding().fit(values, seed=0)
+
+    assert fitted(80).layer_key == fitted(70).layer_key == fitted(126).layer_key != fitted(127).layer_key
+    assert fitted(1500).layer_key == fitted(2000).layer_key
+    codes = fitted(80).transform(np.array([["c79"], ["new"], [""]], dtype=object))
+    vectors = fitted(80).layer()(codes)
+    assert vectors.shape == (3, *fitted(70).layer_widths)
 
 
 # --- datetimes ---------------------------------------------------------------------------------------

@@ -38,9 +38,8 @@ EXTRACTORS = (Standardized().fit(TRAIN.blocks[0].astype(np.float64), seed=0),)
 
 
 def _network(classifier: Mlp) -> CompiledNetwork:
-    network = compiled(architecture(EXTRACTORS, PlainConcat(), classifier, 2, TRAIN.blocks, 3))
-    network.restart()
-    return network
+    wanted = architecture(EXTRACTORS, PlainConcat(), classifier, 2, TRAIN.blocks)
+    return compiled(wanted, 3, classifier.weight_decay)
 
 
 def _step(network: CompiledNetwork, number: int) -> list[np.ndarray]:

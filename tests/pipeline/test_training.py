@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +18,7 @@ from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial,
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.residual_network import ResidualNetwork
 from autoflow.components.concatenation.plain_concat import PlainConcat
-from autoflow.pipeline import training
-from autoflow.pipeline.steps import compiled
+from autoflow.pipeline import steps, training
 from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
 
 SMALL = {
@@ -136,22 +137,65 @@ def test_same_seed_same_network_and_another_seed_another():
     assert np.abs(one - third).max() > 1e-3
 
 
-def test_a_shared_compiled_network_gives_what_a_new_one_gives():
+KEYED = (Numbers(4), KeyedCodes(5))
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch):
+    monkeypatch.setattr(steps, "_kept", OrderedDict())
+
+
+def test_a_shared_compiled_network_gives_what_a_new_one_gives(nothing_compiled):
     classifier = replace(SMALL[Mlp], max_epochs=3)
     asked, context = rows(50, 2).blocks, FitContext(3, seed=6)
 
     def trained_on(seed: int) -> FittedNetwork:
-        keyed = (Numbers(4), KeyedCodes(5))
-        return fit_network(keyed, PlainConcat(), classifier, rows(300, seed), rows(100, 1), context)
+        return fit_network(KEYED, PlainConcat(), classifier, rows(300, seed), rows(100, 1), context)
 
     first, second = trained_on(7), trained_on(8)
-    assert compiled.cache_info().hits > 0
     assert second.build() is first.build()
     shared = [network.predict_probabilities(asked) for network in (first, second, first)]
-    compiled.cache_clear()
+    steps._kept.clear()
     np.testing.assert_array_equal(trained_on(8).predict_probabilities(asked), shared[1])
     np.testing.assert_array_equal(shared[0], shared[2])
     assert np.abs(shared[0] - shared[1]).max() > 1e-4
+
+
+def test_trials_of_one_shape_share_a_compiled_network_and_neither_seed_nor_recipe(nothing_compiled):
+    asked = rows(50, 2).blocks
+
+    def trained(seed: int, **recipe: float) -> FittedNetwork:
+        classifier = replace(SMALL[Mlp], **{"max_epochs": 3, "weight_decay": 0.1, **recipe})
+        return fit_network(
+            KEYED, PlainConcat(), classifier, rows(300), rows(100, 1), FitContext(3, seed=seed)
+        )
+
+    ways = [
+        (6, {}),
+        (7, {}),
+        (6, {"learning_rate": 1e-3}),
+        (6, {"weight_decay": 5.0}),
+        (6, {"batch_size": 64}),
+        (6, {"max_epochs": 5}),
+    ]
+    networks = [trained(seed, **recipe) for seed, recipe in ways]
+    assert len(steps._kept) == 1
+    shared = [network.predict_probabilities(asked) for network in networks]
+    for (seed, recipe), probabilities in zip(ways, shared, strict=True):
+        steps._kept.clear()
+        np.testing.assert_array_equal(trained(seed, **recipe).predict_probabilities(asked), probabilities)
+    for one, other in combinations(shared, 2):
+        assert np.abs(one - other).max() > 1e-4
+
+
+@pytest.mark.parametrize(("limit", "left"), [("_MOST_KEPT", 2), ("_MOST_KEPT_WEIGHTS", 1)])
+def test_few_networks_stay_compiled(nothing_compiled, monkeypatch, limit, left):
+    monkeypatch.setattr(steps, limit, 2)
+    context = FitContext(3, iterations=1)
+    shapes = [replace(SMALL[Mlp], num_units=units) for units in (8, 16, 8, 24)]
+    for classifier in shapes:
+        fit_network(KEYED, PlainConcat(), classifier, rows(100), None, context)
+    assert [each.classifier.num_units for each in steps._kept] == [8, 24][-left:]
 
 
 def test_extractors_without_a_key_share_nothing():

@@ -20,6 +20,8 @@ LIMIT = 1e150
 FLOAT32_LIMIT = 3e38
 """Largest size of a prepared feature; float32 ends at 3.4e38."""
 
+_LEAST_MISSING_SHARE, _LEAST_MISSING = 0.01, 5
+
 
 def finite_or_missing(values: np.ndarray) -> np.ndarray:
     """Returns a copy where infinities count as missing and sizes stay within `LIMIT`; for fitting only."""
@@ -75,7 +77,10 @@ def sampled_rows(values: np.ndarray, limit: int, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class MissingFlags:
-    """Appends a 0/1 column behind the features of each column that had missing values in training.
+    """Appends a 0/1 column behind the features of each column of which enough was missing in training.
+
+    Enough is one row in a hundred, or five rows: from an indicator that only one or two rows have, a model
+    learns their labels, and some folds have it while others do not.
 
     Args:
         columns: `int64[m]`, the source columns that get an indicator.
@@ -96,7 +101,8 @@ class MissingFlags:
             widths: `int64[k]`, features of each source column without the indicator.
             wanted: False for no indicators at all.
         """
-        flagged = np.isnan(values).any(axis=0) if wanted else np.zeros(values.shape[1], bool)
+        least = np.clip(_LEAST_MISSING_SHARE * len(values), 1, _LEAST_MISSING)
+        flagged = (np.isnan(values).sum(axis=0) >= least) & wanted
         columns = np.flatnonzero(flagged)
         sources = np.concatenate([np.repeat(np.arange(len(widths)), widths), columns])
         order = np.argsort(sources, kind="stable")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_NUMBERS = 2_000_000
 """In the vectors of all categories: training holds them five times, and the export once."""
+_LARGEST_STEP = 1024
 
 
 @register
@@ -63,11 +64,24 @@ class CategoryEmbedding(FeatureExtractor):
             counts.frequent(min_rows=self.min_rows, max_categories=len(counts.values)).values
             for counts in count_categories(values)
         ]
-        widths = [
-            int(np.clip(round(self.scale * 1.6 * (len(vocabulary) + 1) ** 0.56), 1, self.max_width))
-            for vocabulary in kept
-        ]
-        return FittedCategoryEmbedding(CategorySlots(tuple(kept)), tuple(widths))
+        slots = CategorySlots(tuple(kept))
+        # about as many categories as a column with so many rows in its matrix has
+        usual = _rounded_up(slots.sizes) / np.sqrt(2)
+        widths = np.clip(np.round(self.scale * 1.6 * usual**0.56), 1, self.max_width).astype(int)
+        return FittedCategoryEmbedding(slots, tuple(widths.tolist()))
+
+
+def _rounded_up(sizes: np.ndarray) -> np.ndarray:
+    """Returns a power of two for each number, or a multiple of the largest one.
+
+    The folds of a table have about as many categories each, and with matrices of one size they share one
+    compiled network: to compile takes longer than to train on a thousand rows.
+
+    >>> _rounded_up(np.array([3, 100, 128, 2500])).tolist()
+    [4, 128, 128, 3072]
+    """
+    powers = 2 ** np.ceil(np.log2(sizes)).astype(np.int64)
+    return np.where(sizes <= _LARGEST_STEP, powers, -(-sizes // _LARGEST_STEP) * _LARGEST_STEP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +103,8 @@ class FittedCategoryEmbedding(FittedExtractor):
 
     @property
     def layer_key(self) -> tuple[tuple[int, ...], ...]:
-        """The numbers of categories and the widths of the vectors."""
-        return tuple(self.slots.sizes.tolist()), self.vector_widths
+        """The sizes of the matrices and the widths of the vectors."""
+        return tuple(_rounded_up(self.slots.sizes).tolist()), self.vector_widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Returns codes `int32[n, k]`: 0 for missing, 1 for rare and unseen, then the categories."""
@@ -112,7 +126,7 @@ class FittedCategoryEmbedding(FittedExtractor):
         blocks, places = [], []
         for width in np.unique(widths).tolist():
             columns = np.flatnonzero(widths == width)
-            sizes = self.slots.sizes[columns]
+            sizes = _rounded_up(self.slots.sizes)[columns]
             first = (np.cumsum(sizes) - sizes).astype(np.int32)
             picked = keras.ops.take(codes, columns, axis=1) + first[None]
             # sqrt(1 / width) would let rare categories shout before anything is learned about them
