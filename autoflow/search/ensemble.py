@@ -23,6 +23,7 @@ _LEAST_TOGETHER = 5e-4
 """Of the loss of the best candidate: a mean that gains less is as good as one, which is faster to serve."""
 _LEAST_SHARE = 0.04
 """A member with less changes hardly an answer, and costs as much to serve as the others."""
+_TRIED_SHARES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0], np.float32)
 TURNS = 5
 _MANY_ROWS = 5000
 _JUDGED_CELLS = 150_000
@@ -125,6 +126,33 @@ def select(
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
 
 
+def gains(own: Mapping[int, np.ndarray], weights: Mapping[int, float]) -> dict[int, float]:
+    """Returns by how much each trial lowers the log-loss of a mean without it, at its best share; by number.
+
+    Below 0 where every share does harm. A trial that is the whole mean is set against the next best.
+
+    Args:
+        own: of each trial, by number, the probability of the true class of each row, `float[m]`.
+        weights: shares of the trials in the mean, by number.
+    """
+    mean = sum(weight * own[number] for number, weight in weights.items())
+    alone = {number: _log_losses(probabilities[None])[0] for number, probabilities in own.items()}
+    found = {}
+    for number, probabilities in own.items():
+        weight = weights.get(number, 0.0)
+        if weight < 1:
+            others = (mean - weight * probabilities) / (1 - weight)
+        else:
+            others = own[min(own.keys() - {number}, key=alone.__getitem__, default=number)]
+        mixed = others + _TRIED_SHARES[:, None] * (probabilities - others)
+        found[number] = float(_log_losses(others[None])[0] - _log_losses(mixed).min())
+    return found
+
+
+def _log_losses(own: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(own, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Held-out probabilities `float32[candidates, m, C]` of some rows, with their labels."""
@@ -151,7 +179,7 @@ class _Rows:
     def losses(self, judged: np.ndarray) -> np.ndarray:
         """Returns the loss of each of several means, smaller is better."""
         if self.metric == "log_loss":
-            return -np.log(np.maximum(judged, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
+            return _log_losses(judged)
         sign = -1 if metrics.larger_is_better(self.metric) else 1
         losses = np.array([sign * metrics.score(self.metric, self.labels, each) for each in judged])
         return np.nan_to_num(losses)  # rows of one class have no ROC curve, whatever is predicted

@@ -9,7 +9,14 @@ import numpy as np
 
 from autoflow.data.split import Fold
 from autoflow.search.cross_choice import cross_chosen
-from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, of_true_class, select
+from autoflow.search.ensemble import (
+    Candidate,
+    affordable_metric,
+    best_of_each,
+    gains,
+    of_true_class,
+    select,
+)
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
@@ -93,6 +100,19 @@ class MemberChooser:
         if not quickly:
             self._last = members, max_members
         return members
+
+    def gains(self, ranking: Sequence[TrialResult], max_members: int) -> dict[int, float]:
+        """Returns what each trial gains a mean of others in log-loss, whatever the metric, by its number.
+
+        Args:
+            ranking: finished trials that learned from the same share of the rows, the best first.
+            max_members: of the mean at most.
+        """
+        weights = {each.trial.number: each.weight for each in self.choose(ranking, max_members, quickly=True)}
+        rows = self._rows()
+        read = np.append(np.arange(0, len(rows), -(-len(rows) // _JUDGING_ROWS)), len(rows))
+        own = self._of(_each_once(ranking), lambda number: self._of_true_class(number, rows)[read, 0])
+        return gains(own, weights)
 
     def cross_chosen(
         self, members: Sequence[Member], ranking: Sequence[TrialResult], folds: Sequence[Fold]

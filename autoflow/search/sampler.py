@@ -53,6 +53,9 @@ class Proposal:
 class Sampler:
     """Proposes pipelines: given recipes first, then TPE over the conditional space.
 
+    TPE (Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization") ranks the trials that it was
+    told of, so what it is drawn towards can change from one draw to the next.
+
     Args:
         profile: shape of the data.
         seed: of the run; trial `n` is drawn with a seed derived from it and `n`.
@@ -64,8 +67,10 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._profile = profile
         self._seed = seed
-        self._study = optuna.create_study(direction="minimize")
-        self._asked: dict[str, optuna.trial.Trial] = {}
+        self._told: dict[str, optuna.trial.FrozenTrial] = {}
+        self._asked: dict[str, optuna.trial.FrozenTrial] = {}
+        """Those that run: TPE keeps away from them."""
+        self._losses: dict[str, float] = {}
         self._seen: set[str] = set()
         self._draws: tuple[int, int] = (-1, 0)
         """For which trial was drawn last, and how often: no draw for it repeats an earlier one."""
@@ -74,26 +79,46 @@ class Sampler:
         """Returns the pipeline that holds the given values and defaults elsewhere."""
         return self._propose(_default, values, "portfolio")
 
-    def ask(self, number: int, classifier: str | None = None) -> Proposal | None:
+    def ask(
+        self, number: int, classifier: str | None = None, gains: Mapping[str, float] | None = None
+    ) -> Proposal | None:
         """Returns a proposal for trial `number` that was not made before; None where none was found.
 
         Args:
             number: of the trial; another call with it draws anew.
             classifier: name of the one that it must have; None for what TPE likes.
+            gains: what is wanted in place of a small loss, the more the better, by fingerprint of the
+                pipelines told; others count as the worst of them.
         """
+        study = self._study_of(gains)
         for _ in range(_DRAWS):
             drawn = self._draws[1] + 1 if self._draws[0] == number else 0
             self._draws = number, drawn
-            self._study.sampler = _tpe(derived_seed(self._seed, number * 1000 + drawn))
+            study.sampler = _tpe(derived_seed(self._seed, number * 1000 + drawn))
             if classifier is not None:
-                self._study.enqueue_trial({CLASSIFIER: classifier})
-            trial = self._study.ask()
+                study.enqueue_trial({CLASSIFIER: classifier})
+            trial = study.ask()
             proposal = self._propose(_suggest(trial), {}, "tpe")
             if self.claim(proposal):
-                self._asked[proposal.spec.fingerprint] = trial
+                self._asked[proposal.spec.fingerprint] = _frozen(proposal, "RUNNING", None)
                 return proposal
-            self._study.tell(trial, state=_trial_state("FAIL"))
+            study.tell(trial, state=_trial_state("FAIL"))
         return None
+
+    def _study_of(self, gains: Mapping[str, float] | None) -> optuna.Study:
+        """Returns a study of all trials that were told and those that run, by what is wanted now."""
+        import optuna
+
+        values = self._losses
+        if gains:
+            worst = -min(gains.values())
+            values = {recipe: -gains[recipe] if recipe in gains else worst for recipe in self._told}
+        study = optuna.create_study(direction="minimize")
+        for recipe, trial in self._told.items():
+            trial.value = values[recipe]
+            study.add_trial(trial)
+        study.add_trials(self._asked.values())
+        return study
 
     def claim(self, proposal: Proposal) -> bool:
         """Tells whether no equal spec was proposed before, and remembers it."""
@@ -112,25 +137,12 @@ class Sampler:
             proposal: one of this sampler, or one from the ledger of the same run.
             loss: what is minimised, finite; None for a trial that gave no score.
         """
-        import optuna
-
-        self._seen.add(proposal.spec.fingerprint)
-        trial = self._asked.pop(proposal.spec.fingerprint, None)
-        state = _trial_state("FAIL" if loss is None else "COMPLETE")
-        if trial is not None:
-            self._study.tell(trial, loss, state=state)
-            return
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                value=loss,
-                params={name: proposal.values[name] for name in proposal.distributions},
-                distributions={
-                    name: optuna.distributions.json_to_distribution(text)
-                    for name, text in proposal.distributions.items()
-                },
-            )
-        )
+        recipe = proposal.spec.fingerprint
+        self._seen.add(recipe)
+        self._asked.pop(recipe, None)
+        if loss is not None:
+            self._told[recipe] = _frozen(proposal, "COMPLETE", loss)
+            self._losses[recipe] = loss
 
     def _propose(self, choose: Choose, values: Mapping[str, Value], origin: str) -> Proposal:
         distributions: dict[str, str] = {}
@@ -140,6 +152,20 @@ class Sampler:
             declared.name: hp.values[declared.name] for declared in hp.space if declared.name in hp.values
         }
         return Proposal(spec, values, distributions, origin)
+
+
+def _frozen(proposal: Proposal, state: str, loss: float | None) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    return optuna.trial.create_trial(
+        state=_trial_state(state),
+        value=loss,
+        params={name: proposal.values[name] for name in proposal.distributions},
+        distributions={
+            name: optuna.distributions.json_to_distribution(text)
+            for name, text in proposal.distributions.items()
+        },
+    )
 
 
 def _tpe(seed: int) -> optuna.samplers.TPESampler:

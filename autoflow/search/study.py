@@ -92,7 +92,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
-        self._proposals = Proposals(self.sampler, self.rungs, self.budget, self._loss)
+        self._proposals = Proposals(self.sampler, self.rungs, self.budget, self._loss, self._gains)
         self.refits = Refits(self.pool, self.costs, self.budget, self.seed, self.observer)
 
     @property
@@ -364,6 +364,12 @@ class Study:
             members = self.chooser.choose(self.ranking(), self.costs.most_members, quickly=True)
             self._members = (len(self.results), members)
         return members
+
+    def _gains(self) -> dict[str, float]:
+        """Returns what each trial of the first rung gains a mean of the others; see `Proposals`."""
+        alike = [each for each in self.ranking() if each.share == self.rungs[0]]
+        gains = self.chooser.gains(alike, self.costs.most_members)
+        return {each.spec.fingerprint: gains[each.number] for each in alike if each.number in gains}
 
     def _hopeless_loss(self, share: float) -> float:
         """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.
