@@ -57,7 +57,7 @@ class MemberChooser:
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
-    """Of the candidates, by number: what `of_true_class` returns."""
+    """Of the trials that were read, by number: what `of_true_class` returns."""
     _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
     """What was chosen last, unless quickly, and of how many members at most."""
 
@@ -77,7 +77,7 @@ class MemberChooser:
         if metric == "log_loss":  # which reads the probability of the true class only
             labels, num_imagined = np.zeros(len(rows) + 1, np.int64), 1
             best = best_of_each(ranking, _classifier, _OF_EACH)
-            self._own = judged = self._of(best, lambda number: self._of_true_class(number, rows))
+            judged = self._of(best, lambda number: self._of_true_class(number, rows))
         else:
             labels, num_imagined = self.labels[rows], 0
             best = best_of_each(ranking, _classifier, _OF_EACH_JUDGED_SLOWLY)[
@@ -169,10 +169,9 @@ class MemberChooser:
         return max(2, _CANDIDATE_CELLS // (num_rows * self.num_classes))
 
     def _of_true_class(self, number: int, rows: np.ndarray) -> np.ndarray:
-        known = self._own.get(number)
-        if known is not None and len(known) == len(rows) + 1:
-            return known
-        return of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
+        if number not in self._own:
+            self._own[number] = of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
+        return self._own[number]
 
     def _rows(self) -> np.ndarray:
         rows = np.arange(len(self.labels))

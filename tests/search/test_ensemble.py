@@ -5,7 +5,7 @@ import pytest
 
 from autoflow import metrics
 from autoflow.search import ensemble
-from autoflow.search.ensemble import Candidate, affordable_metric, select
+from autoflow.search.ensemble import Candidate, affordable_metric, gains, of_true_class, select
 
 ROWS, CLASSES = 600, 3
 
@@ -158,3 +158,37 @@ def test_a_class_of_two_rows_may_be_missing_from_a_half(metric):
         ]
         selection = select(pairs, labels, metric=metric, max_members=3, seed=seed)
         assert sum(selection.weights.values()) == pytest.approx(1)
+
+
+def owned(seed, strengths):
+    """By place in the ranking, the best first, what `gains` reads."""
+    pool, labels = candidates(seed, strengths)
+    return {place: of_true_class(each.probabilities, labels)[:, 0] for place, each in enumerate(pool)}
+
+
+def loss_of(own):
+    return -np.log(own).mean()
+
+
+def test_a_trial_with_errors_of_its_own_gains_more_than_a_better_copy_of_a_member():
+    own = owned(5, [1.5, 1.3, 0.3])
+    own[3] = own[0] * 0.999 + own[1] * 0.001
+    own[4] = np.full_like(own[0], 1e-3)
+    found = gains(own, {0: 1.0})
+    assert loss_of(own[3]) < loss_of(own[1])
+    assert found[1] > 10 * abs(found[3])
+    assert found[4] < 0
+    assert found[1] >= loss_of(own[0]) - loss_of(0.65 * own[0] + 0.35 * own[1]) - 1e-6
+
+
+def test_members_are_told_what_they_add_to_the_others_and_the_only_one_to_the_next_best():
+    own = owned(6, [1.5, 1.4, 1.3, 0.1])
+    weights = {0: 0.5, 1: 0.3, 2: 0.2}
+    found = gains(own, weights)
+    without = {place: (0.3 * own[1] + 0.2 * own[2]) / 0.5 for place in [0]}
+    best_share = min(loss_of(without[0] + share * (own[0] - without[0])) for share in (0.35, 0.6))
+    assert found[0] == pytest.approx(loss_of(without[0]) - best_share, rel=1e-3)
+    assert min(found[place] for place in weights) > max(found[3], 0)
+    next_best = min((1, 2, 3), key=lambda place: loss_of(own[place]))
+    assert gains(own, {0: 1.0})[0] > loss_of(own[next_best]) - loss_of(own[0])
+    assert gains({7: own[0]}, {7: 1.0}) == {7: 0.0}

@@ -12,6 +12,7 @@ from autoflow.components.classification.majority import Majority
 from autoflow.components.concatenation.plain_concat import PlainConcat
 from autoflow.data.split import make_choice_folds
 from autoflow.pipeline.spec import PipelineSpec
+from autoflow.search import members as members_module
 from autoflow.search.ensemble import Selection
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member, MemberChooser
@@ -125,6 +126,34 @@ def test_a_quick_choice_is_by_log_loss_whatever_the_metric(monkeypatch):
 
 
 FOLDS = make_choice_folds(LABELS, feature_keys=np.arange(len(LABELS)), groups=None, moments=None, seed=1)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+def test_what_trials_gain_a_mean_is_told_of_each_readable_pipeline_once(metric):
+    same = guesses(0)
+    kept = [same, guesses(1), (same + 0.001) / 1.002, guesses(2, strength=0.1), guesses(3), same]
+    ledger = FakeLedger(kept, damaged={4})
+    ranking = [trial(0), trial(1), trial(2), trial(3), trial(4), trial(5, recipe="recipe 0")]
+    choosing = chooser(ledger, metric)
+    found = choosing.gains(ranking, 5)
+    assert found.keys() == {0, 1, 2, 3}
+    assert max(found[0], found[2]) > found[3]
+    assert found[1] > found[2]
+    assert "4" in choosing.damaged[4]
+    before = len(ledger.reads)
+    assert choosing.gains(ranking, 5) == found
+    assert set(ledger.reads[before:]) == {4}
+
+
+def test_of_many_rows_a_part_tells_what_trials_gain(monkeypatch):
+    ranking = [trial(number) for number in range(3)]
+    kept = FakeLedger([guesses(seed) for seed in range(3)])
+    exact = chooser(kept).gains(ranking, 5)
+    monkeypatch.setattr(members_module, "_JUDGING_ROWS", 130)
+    some = chooser(kept).gains(ranking, 5)
+    for number, gain in exact.items():
+        assert some[number] != gain
+        assert some[number] == pytest.approx(gain, abs=0.05)
 
 
 def loss_of(predicted):

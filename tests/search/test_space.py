@@ -1,5 +1,6 @@
 """The space: conditional on the data, one path for replay, defaults and sampling."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,48 @@ def test_a_classifier_can_be_asked_for_and_nothing_is_proposed_twice():
     asked = [sampler.ask(number, "nearest_neighbors") for number in range(200)]
     new = [each.spec.fingerprint for each in asked if each is not None]
     assert len(new) == len(set(new)) > 5
+
+
+def _told(sampler, losses):
+    """Tells the sampler of pipelines with each classifier, and returns them by fingerprint."""
+    told = {}
+    for number, (classifier, loss) in enumerate(losses * 8):
+        proposal = sampler.ask(number, classifier)
+        sampler.tell(proposal, loss)
+        told[proposal.spec.fingerprint] = classifier
+    return told
+
+
+def test_what_is_drawn_follows_the_gains_where_they_are_given():
+    sampler = Sampler(PROFILE, 3)
+    told = _told(sampler, [("boosted_trees", 0.1), ("nearest_neighbors", 0.2), ("extra_trees", 0.3)])
+    gains = {recipe: float(name == "nearest_neighbors") for recipe, name in told.items()}
+    gains = {
+        recipe: gain for recipe, gain in gains.items() if told[recipe] != "extra_trees"
+    }  # else the worst
+
+    def drawn(given, start):
+        found = []
+        for number in range(start, start + 12):
+            proposal = sampler.ask(number, gains=given)
+            found.append(name_of(proposal.spec.classifier))
+            sampler.tell(proposal, None)
+        return Counter(found).most_common(1)[0][0]
+
+    assert drawn(None, 100) == "boosted_trees"
+    assert drawn(gains, 200) == "nearest_neighbors"
+    assert drawn({}, 300) == "boosted_trees"
+
+
+def test_what_runs_is_not_drawn_around():
+    sampler = Sampler(PROFILE, 3)
+    _told(sampler, [("boosted_trees", 0.1), ("nearest_neighbors", 0.2)])
+    running = [sampler.ask(100 + number) for number in range(4)]
+    assert {trial.state.name for trial in sampler._asked.values()} == {"RUNNING"}
+    assert len(sampler._asked) == 4
+    for proposal in running:
+        sampler.tell(proposal, None)
+    assert not sampler._asked
 
 
 def test_a_proposal_is_replayed_from_its_values(proposals):
