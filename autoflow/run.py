@@ -106,35 +106,7 @@ def execute(
         observer(DataReady(dataset, notes, warnings, plan.description))
         experiment = Experiment(dataset, plan.folds, settings.metric, settings.seed, plan.set_aside)
         _check_metric(experiment)
-        if ledger.setting("session"):  # its watcher may have been killed, too
-            clear(ledger.setting("session"))
-        entries = ledger.entries()
-        results = [entry.result for entry in entries]
-        earlier = remembered(ledger, results)
-        if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):
-            earlier = None
-        signal_number = 0
-        used = max((entry.elapsed for entry in entries), default=0.0)
-        if results:
-            observer(_resumption(results, settings.metric, used))
-        asked = (ledger.setting("model") or {}).get("asked")
-        if earlier is not None and _asks_no_more(settings, asked):
-            observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
-            model = earlier
-        elif (
-            earlier is not None
-            and settings.has_limits_of(asked)
-            and _has_no_time(earlier, settings, used + budget.elapsed(), finish_seconds(settings, dataset))
-        ):
-            time = format_duration(settings.seconds)
-            observer(Notice(f"hardly any of the {time} is left; a larger --time-budget continues the search"))
-            model = earlier
-        else:
-            # other limits may choose another model, for which there must be time
-            model_of_these_limits = earlier if settings.has_limits_of(asked) else None
-            left = resumed(budget, used, model_of_these_limits, finish_seconds(settings, dataset))
-            session = Session(settings, experiment, profile, ledger, observer, left)
-            model, results, signal_number = session.run(earlier)
+        model, results, signal_number = _searched(settings, experiment, profile, ledger, observer, budget)
     return RunReport(
         folder=settings.output,
         model=model,
@@ -145,6 +117,43 @@ def execute(
         seconds=budget.elapsed(),
         signal_number=signal_number,
     )
+
+
+def _searched(
+    settings: RunSettings,
+    experiment: Experiment,
+    profile: DataProfile,
+    ledger: Ledger,
+    observer: Observer,
+    budget: Budget,
+) -> tuple[FinishedModel, list[TrialResult], int]:
+    """Returns the model, all trials, and the signal that ended the search early or 0.
+
+    The model of an earlier session stays where nothing more is asked for or no time is left.
+    """
+    if ledger.setting("session"):  # its watcher may have been killed, too
+        clear(ledger.setting("session"))
+    entries = ledger.entries()
+    results = [entry.result for entry in entries]
+    earlier = remembered(ledger, results)
+    if earlier is not None and settings.limits.refusal(earlier.verification, earlier.num_bytes):
+        earlier = None
+    used = max((entry.elapsed for entry in entries), default=0.0)
+    if results:
+        observer(_resumption(results, settings.metric, used))
+    asked = (ledger.setting("model") or {}).get("asked")
+    to_finish = finish_seconds(settings, experiment.dataset)
+    # other limits may choose another model, for which there must be time
+    stays = earlier if settings.has_limits_of(asked) else None
+    if stays is not None and _asks_no_more(settings, asked):
+        observer(Notice("this search is finished; a larger --time-budget or --max-trials continues it"))
+        return stays, results, 0
+    if stays is not None and _has_no_time(stays, settings, used + budget.elapsed(), to_finish):
+        time = format_duration(settings.seconds)
+        observer(Notice(f"hardly any of the {time} is left; a larger --time-budget continues the search"))
+        return stays, results, 0
+    left = resumed(budget, used, stays, to_finish)
+    return Session(settings, experiment, profile, ledger, observer, left).run(earlier)
 
 
 def _check_test(dataset: Dataset, settings: RunSettings) -> None:
@@ -175,7 +184,7 @@ def _resumption(results: Sequence[TrialResult], metric: str, used: float) -> Res
 
 def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
     """Tells whether a finished search had at least the time and the trials that are asked for now."""
-    if asked is None or not settings.has_limits_of(asked):
+    if asked is None:
         return False
     now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
     return settings.seconds <= asked["seconds"] and now <= then

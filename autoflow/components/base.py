@@ -233,7 +233,7 @@ class FittedExtractor(ABC):
         """A value that is equal for two extractors of this type only if their layers are alike.
 
         Optional: with it, a network that was compiled for one fold of the rows serves the next, and other
-        trials of the same shape. The layer may hold nothing that was learned but what the key names.
+        trials of the same shape. Whatever the layer holds of the rows must be in the key.
         """
         return None
 

@@ -1,7 +1,8 @@
 """A network compiled for training, and used again wherever a network of the same shape is trained.
 
 Building a small network and tracing its training step takes longer than training it on a thousand rows, so
-folds, trials and fits on all rows of one shape share one. When to stop and which weights are best is decided
+folds, trials and fits on all rows of one shape share one; what embeds tokens has another shape with every
+vocabulary. When to stop and which weights are best is decided
 in `training`.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,37 +24,51 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
-_SPARSE_ROWS = 4096
-"""Matrices with more rows than this, of which a batch looks up some, are updated in these rows only."""
+_SPARSE_ROWS = 6144
+"""Matrices with more rows than this, of which a batch looks up some, are updated in these rows only.
+
+Those of categories have up to twice as many rows as categories.
+"""
 _MOST_KEPT, _MOST_KEPT_WEIGHTS = 6, 5_000_000
-"""Networks that stay compiled, and their weights together, the last one aside: each is held five times."""
+"""Networks that stay compiled, and the weights of all of them: each is held five times."""
+_RECIPE = ("learning_rate", "weight_decay", "batch_size", "max_epochs", "patience")
+"""Fields of a classifier that may differ between two trainings of a compiled network."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that a compiled network depends on but its first weights; see `architecture`.
+    """What a compiled network depends on, its first weights and the recipe of its training aside.
+
+    Equal ones may share a compiled network; see `architecture`.
 
     Args:
-        layers: stands for the trainable layer of each extractor.
+        layers: stands for what each extractor gives the network and for its trainable layer.
         concatenation: merges their outputs.
-        classifier: the body, with what can change between two trainings of one network made equal.
+        body: stands for the layers of the classifier.
         num_classes: number of logits.
         dtypes: of the prepared blocks, `"float32"`, `"int32"` or `"uint8"`.
         extractors: those that make the layers.
+        classifier: the one that makes the body.
     """
 
-    layers: tuple[Hashable, ...]
+    layers: tuple[tuple[Hashable, ...], ...]
     concatenation: Concatenation
-    classifier: NeuralClassifier
+    body: Hashable
     num_classes: int
     dtypes: tuple[str, ...]
     extractors: tuple[FittedExtractor, ...] = field(compare=False)
+    classifier: NeuralClassifier = field(compare=False)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another one can be equal."""
+        return not any(isinstance(layer[-1], _NoKey) for layer in self.layers)
 
     def model(self, seed: int) -> keras.Model:
         """Returns a new, untrained model.
 
         Args:
-            seed: for its first weights and dropout.
+            seed: for its first weights and dropout, 0 to 2^31 - 1.
         """
         import keras
 
@@ -61,6 +76,10 @@ class Architecture:
         return network_model(
             self.extractors, self.concatenation, self.classifier, self.num_classes, self.dtypes, seed=seed
         )
+
+
+class _NoKey:
+    """Stands for the layer of an extractor that has no key: equal to itself alone."""
 
 
 def architecture(
@@ -72,21 +91,22 @@ def architecture(
 ) -> Architecture:
     """Returns the architecture for prepared blocks, one an extractor.
 
-    A trainable extractor without a key for its layer equals no other.
+    A trainable extractor without a key for its layer makes it equal to no other.
     """
     dtypes = tuple(str(block.dtype) for block in blocks)
-    layers = tuple((extractor.widths, _layer_key(extractor)) for extractor in extractors)
-    classifier = replace(
-        classifier, learning_rate=1.0, weight_decay=0.0, batch_size=1, max_epochs=1, patience=1
+    layers = tuple(
+        (extractor.widths, extractor.layer_widths, _layer_key(extractor)) for extractor in extractors
     )
-    return Architecture(layers, concatenation, classifier, num_classes, dtypes, tuple(extractors))
+    settings = {each.name: getattr(classifier, each.name) for each in fields(classifier)}
+    body = type(classifier), tuple(pair for pair in settings.items() if pair[0] not in _RECIPE)
+    return Architecture(layers, concatenation, body, num_classes, dtypes, tuple(extractors), classifier)
 
 
 def _layer_key(extractor: FittedExtractor) -> Hashable:
     if type(extractor).layer is FittedExtractor.layer:
         return None
     key = extractor.layer_key
-    return object() if key is None else (type(extractor), key)
+    return _NoKey() if key is None else (type(extractor), key)
 
 
 _kept: OrderedDict[Architecture, CompiledNetwork] = OrderedDict()
@@ -97,18 +117,17 @@ def compiled(wanted: Architecture, seed: int, weight_decay: float) -> CompiledNe
 
     Args:
         wanted: its architecture.
-        seed: for the first weights and dropout; the same weights whether or not it was compiled before.
+        seed: for the first weights and dropout, 0 to 2^31 - 1; they are the same whether or not the network
+            was compiled before.
         weight_decay: of matrices, times the learning rate a step.
     """
-    seed %= 2**31
     network = _kept.pop(wanted, None)
     if network is None:
         network = CompiledNetwork(wanted.model(seed), wanted, seed)
     network.restart(seed, weight_decay)
-    _kept[wanted] = network
-    while len(_kept) > _MOST_KEPT or (
-        len(_kept) > 1 and sum(each.num_weights for each in _kept.values()) > _MOST_KEPT_WEIGHTS
-    ):
+    if wanted.is_shared:
+        _kept[wanted] = network
+    while len(_kept) > _MOST_KEPT or sum(each.num_weights for each in _kept.values()) > _MOST_KEPT_WEIGHTS:
         _kept.popitem(last=False)
     return network
 
@@ -185,7 +204,12 @@ class CompiledNetwork:
         return sum(value.size for value in self._first_values[1])
 
     def restart(self, seed: int, weight_decay: float) -> None:
-        """Goes back to the first weights, whatever was trained meanwhile; see `compiled`."""
+        """Goes back to the first weights, whatever was trained meanwhile.
+
+        Args:
+            seed: for these weights and dropout.
+            weight_decay: of matrices in the coming training.
+        """
         if self._first_values[0] != seed:
             # to build a model takes a tenth of what it takes to trace its steps
             model = self._architecture.model(seed)
@@ -299,7 +323,11 @@ class _AdamW:
         self.sparse = False
 
     def restart(self, weight_decay: float) -> None:
-        """Forgets all steps; matrices decay from now on, biases and the scales of normalisation do not."""
+        """Forgets all steps.
+
+        Args:
+            weight_decay: of matrices from now on; biases and the scales of normalisation do not decay.
+        """
         import tensorflow as tf
 
         self._decay.assign(weight_decay)

@@ -79,13 +79,14 @@ def fit_network(
     import tensorflow as tf
 
     wanted = architecture(extractors, concatenation, classifier, context.num_classes, train.blocks)
-    network = compiled(wanted, context.seed, classifier.weight_decay)
+    seed = context.seed % 2**31
+    network = compiled(wanted, seed, classifier.weight_decay)
     rows = len(train.labels)
     batch_size = min(classifier.batch_size, max(rows // 4, min(rows, _LEAST_BATCH)))
     held_out = validation if context.iterations is None else None
     course = _Course(network, classifier, held_out, context, rows // batch_size)
     blocks, labels = [tf.constant(block) for block in train.blocks], tf.constant(train.labels)
-    random = np.random.default_rng(context.seed)
+    random = np.random.default_rng(seed)
     chunk = 4
     while not course.over:
         # rows beyond the last full batch wait for another epoch: batch statistics of two rows mislead

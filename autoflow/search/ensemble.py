@@ -23,7 +23,7 @@ _LEAST_TOGETHER = 5e-4
 """Of the loss of the best candidate: a mean that gains less is as good as one, which is faster to serve."""
 _LEAST_SHARE = 0.04
 """A member with less changes hardly an answer, and costs as much to serve as the others."""
-_TRIED_SHARES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0], np.float32)
+_TRIED_SHARES = np.array([0.05, 0.1, 0.2, 0.35, 0.6, 1.0])
 TURNS = 5
 _MANY_ROWS = 5000
 _JUDGED_CELLS = 150_000
@@ -126,31 +126,37 @@ def select(
     return Selection({candidates[position].number: weight for position, weight in weights.items()}, score)
 
 
-def gains(own: Mapping[int, np.ndarray], weights: Mapping[int, float]) -> dict[int, float]:
-    """Returns by how much each trial lowers the log-loss of a mean without it, at its best share; by number.
+def gains(
+    own: Mapping[int, np.ndarray], weights: Mapping[int, float], counts: np.ndarray
+) -> dict[int, float]:
+    """Returns by how much each trial lowers the log-loss of the mean of the others, at its best share.
 
     Below 0 where every share does harm. A trial that is the whole mean is set against the next best.
 
     Args:
         own: of each trial, by number, the probability of the true class of each row, `float[m]`.
-        weights: shares of the trials in the mean, by number.
+        weights: shares in the mean by number; those of trials that `own` lacks are passed over.
+        counts: `float[m]`, how many rows each row stands for.
     """
-    mean = sum(weight * own[number] for number, weight in weights.items())
-    alone = {number: _log_losses(probabilities[None])[0] for number, probabilities in own.items()}
+
+    def loss(probabilities: np.ndarray) -> np.ndarray:
+        logarithms = np.log(np.maximum(probabilities, metrics.SMALLEST_PROBABILITY))
+        return -(logarithms @ counts) / counts.sum()
+
+    members = {number: weight for number, weight in weights.items() if number in own}
+    if not members:
+        return {}
+    ranked = sorted(own, key=lambda number: float(loss(own[number])))
     found = {}
     for number, probabilities in own.items():
-        weight = weights.get(number, 0.0)
-        if weight < 1:
-            others = (mean - weight * probabilities) / (1 - weight)
-        else:
-            others = own[min(own.keys() - {number}, key=alone.__getitem__, default=number)]
+        # summed anew: to subtract one from the mean of all leaves noise where the others are near 0
+        rest = {other: weight for other, weight in members.items() if other != number}
+        rest = rest or {other: 1.0 for other in ranked[:2] if other != number} or {number: 1.0}
+        shares = np.array(list(rest.values()))
+        others = shares @ np.stack([own[other] for other in rest]).astype(np.float64) / shares.sum()
         mixed = others + _TRIED_SHARES[:, None] * (probabilities - others)
-        found[number] = float(_log_losses(others[None])[0] - _log_losses(mixed).min())
+        found[number] = float(loss(others) - loss(mixed).min())
     return found
-
-
-def _log_losses(own: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(own, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,7 @@ class _Rows:
     def losses(self, judged: np.ndarray) -> np.ndarray:
         """Returns the loss of each of several means, smaller is better."""
         if self.metric == "log_loss":
-            return _log_losses(judged)
+            return -np.log(np.maximum(judged, metrics.SMALLEST_PROBABILITY)).mean(axis=1)
         sign = -1 if metrics.larger_is_better(self.metric) else 1
         losses = np.array([sign * metrics.score(self.metric, self.labels, each) for each in judged])
         return np.nan_to_num(losses)  # rows of one class have no ROC curve, whatever is predicted

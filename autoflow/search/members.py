@@ -8,15 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoflow.data.split import Fold
+from autoflow.search import ensemble
 from autoflow.search.cross_choice import cross_chosen
-from autoflow.search.ensemble import (
-    Candidate,
-    affordable_metric,
-    best_of_each,
-    gains,
-    of_true_class,
-    select,
-)
+from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, of_true_class, select
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
@@ -25,6 +19,8 @@ _OF_EACH, _OF_EACH_JUDGED_SLOWLY = 8, 3
 _CANDIDATE_CELLS = 25_000_000
 """Probabilities of one candidate times candidates: bounds the memory of the selection."""
 _JUDGING_ROWS = 5000
+_READ_TIMES = 4
+"""Times the candidates that fit into memory are read for their gains, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,9 @@ class MemberChooser:
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
     _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
-    """Of the trials that were read, by number: what `of_true_class` returns."""
+    """Of the candidates, by number: what `of_true_class` returns."""
+    _sampled: dict[int, np.ndarray] = field(default_factory=dict, init=False)
+    """Of the trials that `gains` read, by number: the same of some rows."""
     _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
     """What was chosen last, unless quickly, and of how many members at most."""
 
@@ -77,7 +75,7 @@ class MemberChooser:
         if metric == "log_loss":  # which reads the probability of the true class only
             labels, num_imagined = np.zeros(len(rows) + 1, np.int64), 1
             best = best_of_each(ranking, _classifier, _OF_EACH)
-            judged = self._of(best, lambda number: self._of_true_class(number, rows))
+            self._own = judged = self._of(best, lambda number: self._of_true_class(number, rows))
         else:
             labels, num_imagined = self.labels[rows], 0
             best = best_of_each(ranking, _classifier, _OF_EACH_JUDGED_SLOWLY)[
@@ -101,18 +99,33 @@ class MemberChooser:
             self._last = members, max_members
         return members
 
-    def gains(self, ranking: Sequence[TrialResult], max_members: int) -> dict[int, float]:
-        """Returns what each trial gains a mean of others in log-loss, whatever the metric, by its number.
+    def gains(self, ranking: Sequence[TrialResult], members: Sequence[Member]) -> dict[int, float]:
+        """Returns by how much each trial would lower the log-loss of the mean of the others, by its number.
+
+        By log-loss whatever the metric, and by a part of many rows. Trials that cannot be read are left out,
+        and of very many probabilities all but those of the best.
 
         Args:
             ranking: finished trials that learned from the same share of the rows, the best first.
-            max_members: of the mean at most.
+            members: what would be averaged of these.
         """
-        weights = {each.trial.number: each.weight for each in self.choose(ranking, max_members, quickly=True)}
-        rows = self._rows()
-        read = np.append(np.arange(0, len(rows), -(-len(rows) // _JUDGING_ROWS)), len(rows))
-        own = self._of(_each_once(ranking), lambda number: self._of_true_class(number, rows)[read, 0])
-        return gains(own, weights)
+        rows = np.arange(len(self.labels))
+        if len(rows) > _JUDGING_ROWS:
+            rows = np.sort(np.random.default_rng(self.seed).choice(rows, _JUDGING_ROWS, replace=False))
+
+        def read(number: int) -> np.ndarray:
+            if number not in self._sampled:
+                probabilities = self.ledger.probabilities(number)
+                imagined = of_true_class(probabilities, self.labels)[-1:, 0]
+                sampled = of_true_class(probabilities[rows], self.labels[rows])[:-1, 0]
+                self._sampled[number] = np.append(sampled, imagined)
+            return self._sampled[number]
+
+        most = _READ_TIMES * self._most_in_memory(len(self.labels))
+        readable = [trial for trial in _each_once(ranking)[:most] if trial.number not in self.damaged]
+        counts = np.append(np.full(len(rows), len(self.labels) / len(rows)), 1.0)
+        weights = {member.trial.number: member.weight for member in members}
+        return ensemble.gains(self._of(readable, read), weights, counts)
 
     def cross_chosen(
         self, members: Sequence[Member], ranking: Sequence[TrialResult], folds: Sequence[Fold]
@@ -169,9 +182,10 @@ class MemberChooser:
         return max(2, _CANDIDATE_CELLS // (num_rows * self.num_classes))
 
     def _of_true_class(self, number: int, rows: np.ndarray) -> np.ndarray:
-        if number not in self._own:
-            self._own[number] = of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
-        return self._own[number]
+        known = self._own.get(number)
+        if known is not None and len(known) == len(rows) + 1:
+            return known
+        return of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
 
     def _rows(self) -> np.ndarray:
         rows = np.arange(len(self.labels))

@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from autoflow.data.schema import DataProfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Value = int | float | str | bool
 
+NO_GAINS: Mapping[str, float] = MappingProxyType({})
 _DRAWS = 8
 """Until a proposal that was not made before is given up."""
 
@@ -67,10 +69,10 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._profile = profile
         self._seed = seed
-        self._told: dict[str, optuna.trial.FrozenTrial] = {}
+        self._told: dict[str, tuple[optuna.trial.FrozenTrial, float]] = {}
+        """With their losses, by fingerprint."""
         self._asked: dict[str, optuna.trial.FrozenTrial] = {}
-        """Those that run: TPE keeps away from them."""
-        self._losses: dict[str, float] = {}
+        """Those drawn from TPE that run, from which it keeps away."""
         self._seen: set[str] = set()
         self._draws: tuple[int, int] = (-1, 0)
         """For which trial was drawn last, and how often: no draw for it repeats an earlier one."""
@@ -80,15 +82,15 @@ class Sampler:
         return self._propose(_default, values, "portfolio")
 
     def ask(
-        self, number: int, classifier: str | None = None, gains: Mapping[str, float] | None = None
+        self, number: int, classifier: str | None = None, gains: Mapping[str, float] = NO_GAINS
     ) -> Proposal | None:
         """Returns a proposal for trial `number` that was not made before; None where none was found.
 
         Args:
             number: of the trial; another call with it draws anew.
             classifier: name of the one that it must have; None for what TPE likes.
-            gains: what is wanted in place of a small loss, the more the better, by fingerprint of the
-                pipelines told; others count as the worst of them.
+            gains: by which pipelines are ranked instead of their losses, the greatest best, by fingerprint;
+                those that it lacks count as the worst.
         """
         study = self._study_of(gains)
         for _ in range(_DRAWS):
@@ -105,18 +107,15 @@ class Sampler:
             study.tell(trial, state=_trial_state("FAIL"))
         return None
 
-    def _study_of(self, gains: Mapping[str, float] | None) -> optuna.Study:
-        """Returns a study of all trials that were told and those that run, by what is wanted now."""
+    def _study_of(self, gains: Mapping[str, float]) -> optuna.Study:
+        """Returns a study of the trials that were told and of those that run; see `ask`."""
         import optuna
 
-        values = self._losses
-        if gains:
-            worst = -min(gains.values())
-            values = {recipe: -gains[recipe] if recipe in gains else worst for recipe in self._told}
         study = optuna.create_study(direction="minimize")
-        for recipe, trial in self._told.items():
-            trial.value = values[recipe]
-            study.add_trial(trial)
+        worst = min(gains.values(), default=0.0)
+        for recipe, (trial, loss) in self._told.items():
+            trial.value = -gains.get(recipe, worst) if gains else loss
+            study.add_trial(trial)  # a copy
         study.add_trials(self._asked.values())
         return study
 
@@ -141,8 +140,7 @@ class Sampler:
         self._seen.add(recipe)
         self._asked.pop(recipe, None)
         if loss is not None:
-            self._told[recipe] = _frozen(proposal, "COMPLETE", loss)
-            self._losses[recipe] = loss
+            self._told[recipe] = _frozen(proposal, "COMPLETE", loss), loss
 
     def _propose(self, choose: Choose, values: Mapping[str, Value], origin: str) -> Proposal:
         distributions: dict[str, str] = {}

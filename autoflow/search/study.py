@@ -88,6 +88,7 @@ class Study:
     _num_opening: int = field(default=0, init=False)
     _num_restored: int = field(default=0, init=False)
     _members: tuple[int, tuple[Member, ...]] = field(default=(0, ()), init=False)
+    _known_gains: tuple[int, dict[str, float]] = field(default=(0, {}), init=False)
     _warned_of: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -322,7 +323,7 @@ class Study:
         self.ledger.record(LedgerEntry(proposal, result, self.budget.elapsed()))
         self._tell(proposal, result)
         num_bytes = len(result.artifact or b"") // self.costs.num_folds
-        self.results.append(replace(result, artifact=None, num_bytes=num_bytes))
+        self.results.append(replace(result, artifact=None, probabilities=None, num_bytes=num_bytes))
         self.num_new += 1
         self._tell_ended(result)
         failed = [each for each in self.results[self._num_restored :] if not each.finished]
@@ -366,10 +367,22 @@ class Study:
         return members
 
     def _gains(self) -> dict[str, float]:
-        """Returns what each trial of the first rung gains a mean of the others; see `Proposals`."""
-        alike = [each for each in self.ranking() if each.share == self.rungs[0]]
-        gains = self.chooser.gains(alike, self.costs.most_members)
-        return {each.spec.fingerprint: gains[each.number] for each in alike if each.number in gains}
+        """Returns what trials of the first rung are worth to the mean of the others, by fingerprint.
+
+        See `MemberChooser.gains`; looked at once per result.
+        """
+        num_results, gains = self._known_gains
+        if num_results != len(self.results):
+            alike = [each for each in self.ranking() if each.share == self.rungs[0]]
+            members = self._likely_members()
+            if len(self.rungs) > 1:  # those that had more rows would leave the others nothing to gain
+                members = self.chooser.choose(alike, self.costs.most_members, quickly=True)
+            by_number = self.chooser.gains(alike, members)
+            gains = {
+                each.spec.fingerprint: by_number[each.number] for each in alike if each.number in by_number
+            }
+            self._known_gains = (len(self.results), gains)
+        return gains
 
     def _hopeless_loss(self, share: float) -> float:
         """Returns the log-loss above which a trial cannot catch up: far above that of the good quarter.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -154,6 +155,25 @@ def body_gives_finite_logits(component: type[NeuralClassifier]) -> None:
             expect_close(second, first, 1e-6, "logits of two bodies with one seed")
 
 
+def body_is_the_same_for_every_recipe(component: type[NeuralClassifier]) -> None:
+    """Rates, sizes of batches and numbers of epochs are not built into the layers, which are used again."""
+    features = np.random.default_rng(7).normal(0, 1, (7, 5)).astype(np.float32)
+    value = component()
+    other = replace(
+        value,
+        learning_rate=value.learning_rate / 2,
+        weight_decay=value.weight_decay + 0.1,
+        batch_size=2 * value.batch_size,
+        max_epochs=value.max_epochs + 1,
+        patience=value.patience + 1,
+    )
+    for training in (False, True):
+        first, second = (
+            each.body(5, 3, _SEED)(features, training=training).numpy() for each in (value, other)
+        )
+        expect_close(second, first, 1e-6, "logits of two bodies whose recipes differ")
+
+
 def body_treats_rows_alone(component: type[NeuralClassifier]) -> None:
     """A row has the same logits alone and in a batch, in a graph with an unknown number of rows."""
     import tensorflow as tf
@@ -219,6 +239,7 @@ CLASSIFICATION_CHECKS: tuple[Check, ...] = (
     ),
     *checks(
         body_gives_finite_logits,
+        body_is_the_same_for_every_recipe,
         body_treats_rows_alone,
         body_learns_what_is_easy,
         applies_to=NeuralClassifier,

@@ -17,7 +17,10 @@ from codes import Codes
 from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial, NeuralClassifier
 from autoflow.components.classification.mlp import Mlp
 from autoflow.components.classification.residual_network import ResidualNetwork
+from autoflow.components.classification.tabm import Tabm
 from autoflow.components.concatenation.plain_concat import PlainConcat
+from autoflow.components.feature_extraction.category_embedding import CategoryEmbedding
+from autoflow.components.feature_extraction.periodic_embedding import PeriodicEmbedding
 from autoflow.pipeline import steps, training
 from autoflow.pipeline.training import FittedNetwork, Prepared, fit_network
 
@@ -177,6 +180,7 @@ def test_trials_of_one_shape_share_a_compiled_network_and_neither_seed_nor_recip
         (6, {"weight_decay": 5.0}),
         (6, {"batch_size": 64}),
         (6, {"max_epochs": 5}),
+        (6, {"max_epochs": 40, "patience": 1}),
     ]
     networks = [trained(seed, **recipe) for seed, recipe in ways]
     assert len(steps._kept) == 1
@@ -188,19 +192,56 @@ def test_trials_of_one_shape_share_a_compiled_network_and_neither_seed_nor_recip
         assert np.abs(one - other).max() > 1e-4
 
 
-@pytest.mark.parametrize(("limit", "left"), [("_MOST_KEPT", 2), ("_MOST_KEPT_WEIGHTS", 1)])
-def test_few_networks_stay_compiled(nothing_compiled, monkeypatch, limit, left):
-    monkeypatch.setattr(steps, limit, 2)
+@pytest.mark.parametrize("settings", [{"label_smoothing": 0.1}, {"averaging": 0.9}, {"num_units": 25}])
+def test_what_is_part_of_the_compiled_step_is_not_shared(nothing_compiled, settings):
     context = FitContext(3, iterations=1)
-    shapes = [replace(SMALL[Mlp], num_units=units) for units in (8, 16, 8, 24)]
-    for classifier in shapes:
+    for classifier in (SMALL[Mlp], replace(SMALL[Mlp], **settings)):
         fit_network(KEYED, PlainConcat(), classifier, rows(100), None, context)
-    assert [each.classifier.num_units for each in steps._kept] == [8, 24][-left:]
+    assert len(steps._kept) == 2
 
 
-def test_extractors_without_a_key_share_nothing():
+def test_folds_of_real_components_share_a_network_and_train_as_alone(nothing_compiled):
+    classifier = Tabm(num_members=2, num_layers=1, num_units=8, max_epochs=2, batch_size=32)
+    random = np.random.default_rng(3)
+    values = [
+        (random.normal(size=(200, 3)), random.choice([f"c{code}" for code in range(count)], (200, 1)))
+        for count in (40, 50)
+    ]
+    labels = np.arange(200, dtype=np.int32) % 3
+
+    def trained(fold: int) -> np.ndarray:
+        numbers, categories = values[fold][0], values[fold][1].astype(object)
+        extractors = (
+            PeriodicEmbedding().fit(numbers, seed=0),
+            CategoryEmbedding(min_rows=1).fit(categories, seed=0),
+        )
+        blocks = (extractors[0].transform(numbers), extractors[1].transform(categories))
+        network = fit_network(
+            extractors, PlainConcat(), classifier, Prepared(blocks, labels), None, FitContext(3, iterations=2)
+        )
+        return network.predict_probabilities(blocks)
+
+    shared = [trained(fold) for fold in (0, 1)]
+    assert len(steps._kept) == 1
+    for fold in (1, 0):
+        steps._kept.clear()
+        np.testing.assert_array_equal(trained(fold), shared[fold])
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_MOST_KEPT", 2), ("_MOST_KEPT_WEIGHTS", 1500)])
+def test_few_networks_stay_compiled(nothing_compiled, monkeypatch, limit, value):
+    monkeypatch.setattr(steps, limit, value)
+    context = FitContext(3, iterations=1)
+    for units in (8, 16, 8, 24):  # 259 weights, 651 and 1,171
+        classifier = replace(SMALL[Mlp], num_units=units)
+        fit_network(KEYED, PlainConcat(), classifier, rows(100), None, context)
+    assert [dict(each.body[1])["num_units"] for each in steps._kept] == [8, 24]
+
+
+def test_extractors_without_a_key_share_nothing(nothing_compiled):
     context = FitContext(3, iterations=1)
     assert fit(SMALL[Mlp], None, context).build() is not fit(SMALL[Mlp], None, context).build()
+    assert not steps._kept
 
 
 def test_a_large_table_moves_only_where_it_is_looked_up():

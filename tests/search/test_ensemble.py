@@ -160,8 +160,11 @@ def test_a_class_of_two_rows_may_be_missing_from_a_half(metric):
         assert sum(selection.weights.values()) == pytest.approx(1)
 
 
+EACH_ONCE = np.ones(ROWS + 1)
+
+
 def owned(seed, strengths):
-    """By place in the ranking, the best first, what `gains` reads."""
+    """What `gains` reads, by place in the ranking, the best first."""
     pool, labels = candidates(seed, strengths)
     return {place: of_true_class(each.probabilities, labels)[:, 0] for place, each in enumerate(pool)}
 
@@ -174,7 +177,7 @@ def test_a_trial_with_errors_of_its_own_gains_more_than_a_better_copy_of_a_membe
     own = owned(5, [1.5, 1.3, 0.3])
     own[3] = own[0] * 0.999 + own[1] * 0.001
     own[4] = np.full_like(own[0], 1e-3)
-    found = gains(own, {0: 1.0})
+    found = gains(own, {0: 1.0}, EACH_ONCE)
     assert loss_of(own[3]) < loss_of(own[1])
     assert found[1] > 10 * abs(found[3])
     assert found[4] < 0
@@ -184,11 +187,29 @@ def test_a_trial_with_errors_of_its_own_gains_more_than_a_better_copy_of_a_membe
 def test_members_are_told_what_they_add_to_the_others_and_the_only_one_to_the_next_best():
     own = owned(6, [1.5, 1.4, 1.3, 0.1])
     weights = {0: 0.5, 1: 0.3, 2: 0.2}
-    found = gains(own, weights)
-    without = {place: (0.3 * own[1] + 0.2 * own[2]) / 0.5 for place in [0]}
-    best_share = min(loss_of(without[0] + share * (own[0] - without[0])) for share in (0.35, 0.6))
-    assert found[0] == pytest.approx(loss_of(without[0]) - best_share, rel=1e-3)
+    found = gains(own, weights, EACH_ONCE)
+    others = 0.6 * own[1] + 0.4 * own[2]
+    best = min(loss_of(others + share * (own[0] - others)) for share in (0.35, 0.6))
+    assert found[0] == pytest.approx(loss_of(others) - best, rel=1e-3)
     assert min(found[place] for place in weights) > max(found[3], 0)
     next_best = min((1, 2, 3), key=lambda place: loss_of(own[place]))
-    assert gains(own, {0: 1.0})[0] > loss_of(own[next_best]) - loss_of(own[0])
-    assert gains({7: own[0]}, {7: 1.0}) == {7: 0.0}
+    assert gains(own, {0: 1.0}, EACH_ONCE)[0] > loss_of(own[next_best]) - loss_of(own[0])
+    assert gains({7: own[0]}, {7: 1.0}, EACH_ONCE) == {7: pytest.approx(0.0, abs=1e-12)}
+
+
+def test_gains_count_rows_and_do_without_members_that_cannot_be_read():
+    own = owned(7, [1.5, 1.4, 1.3])
+    twice = {place: np.append(each, each[:100]) for place, each in own.items()}
+    counts = np.append(np.full(100, 2.0), np.ones(ROWS - 99))
+    weights = {0: 0.6, 1: 0.4}
+    expected = gains(twice, weights, np.ones(ROWS + 101))
+    assert gains(own, weights, counts) == pytest.approx(expected)
+    assert gains(own, weights | {9: 0.3}, counts) == pytest.approx(expected)
+    assert gains(own, {9: 1.0}, counts) == {}
+
+
+def test_a_row_that_only_one_member_knows_leaves_no_noise():
+    """In float32 the mean without that member would be no better than chance about what is left."""
+    own = {0: np.array([1.0, 0.5], np.float32), 1: np.array([1e-9, 0.5], np.float32)}
+    found = gains(own, {0: 0.96, 1: 0.04}, np.ones(2))
+    assert found[0] == pytest.approx((np.log(1.0) - np.log(1e-9)) / 2, rel=1e-6)

@@ -129,31 +129,43 @@ FOLDS = make_choice_folds(LABELS, feature_keys=np.arange(len(LABELS)), groups=No
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
-def test_what_trials_gain_a_mean_is_told_of_each_readable_pipeline_once(metric):
+def test_what_trials_gain_is_told_of_each_readable_pipeline_once(metric):
     same = guesses(0)
     kept = [same, guesses(1), (same + 0.001) / 1.002, guesses(2, strength=0.1), guesses(3), same]
     ledger = FakeLedger(kept, damaged={4})
     ranking = [trial(0), trial(1), trial(2), trial(3), trial(4), trial(5, recipe="recipe 0")]
     choosing = chooser(ledger, metric)
-    found = choosing.gains(ranking, 5)
+    members = [Member(ranking[0], 0.5), Member(ranking[4], 0.5)]
+    found = choosing.gains(ranking, members)
     assert found.keys() == {0, 1, 2, 3}
-    assert max(found[0], found[2]) > found[3]
-    assert found[1] > found[2]
+    assert found[1] > found[3]
+    assert found[1] > 50 * abs(found[2])
     assert "4" in choosing.damaged[4]
-    before = len(ledger.reads)
-    assert choosing.gains(ranking, 5) == found
-    assert set(ledger.reads[before:]) == {4}
+    assert choosing.gains(ranking, members) == found
+    assert sorted(ledger.reads) == [0, 1, 2, 3, 4]
+    assert choosing.gains(ranking, []) == {}
 
 
 def test_of_many_rows_a_part_tells_what_trials_gain(monkeypatch):
-    ranking = [trial(number) for number in range(3)]
-    kept = FakeLedger([guesses(seed) for seed in range(3)])
-    exact = chooser(kept).gains(ranking, 5)
-    monkeypatch.setattr(members_module, "_JUDGING_ROWS", 130)
-    some = chooser(kept).gains(ranking, 5)
-    for number, gain in exact.items():
-        assert some[number] != gain
-        assert some[number] == pytest.approx(gain, abs=0.05)
+    ranking = [trial(number) for number in range(4)]
+    kept = FakeLedger([guesses(0), guesses(1), guesses(2, strength=0.6), guesses(3, strength=-1)])
+    members = [Member(ranking[0], 1.0)]
+    exact = chooser(kept).gains(ranking, members)
+    monkeypatch.setattr(members_module, "_JUDGING_ROWS", 200)
+    some = chooser(kept).gains(ranking, members)
+    assert exact != some
+    for found in (some, exact):
+        assert max(found, key=found.__getitem__) == 1
+        assert min(found, key=found.__getitem__) == 3
+    assert some[1] == pytest.approx(exact[1], rel=0.5)
+
+
+def test_of_very_many_probabilities_only_the_best_are_read_for_their_gains(monkeypatch):
+    monkeypatch.setattr(members_module, "_CANDIDATE_CELLS", 3 * LABELS.size)
+    monkeypatch.setattr(members_module, "_READ_TIMES", 2)
+    ranking = [trial(number) for number in range(8)]
+    ledger = FakeLedger([guesses(seed) for seed in range(8)])
+    assert chooser(ledger).gains(ranking, [Member(ranking[0], 1.0)]).keys() == {0, 1, 2, 3}
 
 
 def loss_of(predicted):

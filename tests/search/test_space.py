@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 
 from autoflow.components.base import NeuralClassifier
@@ -111,10 +112,9 @@ def _told(sampler, losses):
 def test_what_is_drawn_follows_the_gains_where_they_are_given():
     sampler = Sampler(PROFILE, 3)
     told = _told(sampler, [("boosted_trees", 0.1), ("nearest_neighbors", 0.2), ("extra_trees", 0.3)])
-    gains = {recipe: float(name == "nearest_neighbors") for recipe, name in told.items()}
-    gains = {
-        recipe: gain for recipe, gain in gains.items() if told[recipe] != "extra_trees"
-    }  # else the worst
+    # nothing is known of the extra trees, which makes them as bad as the worst
+    known = {recipe: name for recipe, name in told.items() if name != "extra_trees"}
+    gains = {recipe: float(name == "nearest_neighbors") for recipe, name in known.items()}
 
     def drawn(given, start):
         found = []
@@ -124,20 +124,26 @@ def test_what_is_drawn_follows_the_gains_where_they_are_given():
             sampler.tell(proposal, None)
         return Counter(found).most_common(1)[0][0]
 
-    assert drawn(None, 100) == "boosted_trees"
+    assert drawn({}, 100) == "boosted_trees"
     assert drawn(gains, 200) == "nearest_neighbors"
     assert drawn({}, 300) == "boosted_trees"
 
 
-def test_what_runs_is_not_drawn_around():
+def test_tpe_knows_what_runs_until_it_is_told(monkeypatch):
+    known = []
+
+    def noted(study):
+        known.append(len([each for each in study.trials if each.state.name == "RUNNING"]))
+        return ask(study)
+
+    ask = optuna.Study.ask
+    monkeypatch.setattr(optuna.Study, "ask", noted)
     sampler = Sampler(PROFILE, 3)
-    _told(sampler, [("boosted_trees", 0.1), ("nearest_neighbors", 0.2)])
-    running = [sampler.ask(100 + number) for number in range(4)]
-    assert {trial.state.name for trial in sampler._asked.values()} == {"RUNNING"}
-    assert len(sampler._asked) == 4
-    for proposal in running:
-        sampler.tell(proposal, None)
-    assert not sampler._asked
+    running = [sampler.ask(number) for number in range(3)]
+    sampler.tell(running[0], 0.5)
+    sampler.tell(running[1], None)
+    sampler.ask(3)
+    assert known == [0, 1, 2, 1]
 
 
 def test_a_proposal_is_replayed_from_its_values(proposals):

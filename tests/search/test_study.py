@@ -430,6 +430,33 @@ def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
         assert loss == (result.score if result.finished else max(so_far))
 
 
+@pytest.mark.parametrize("rungs", [(1.0,), (0.25, 1.0)])
+def test_every_second_draw_is_by_what_trials_of_the_first_rung_gain_the_mean(tmp_path, rungs):
+    def answer(job):
+        certain = np.random.default_rng(job.number).uniform(0.5, 0.9, 4)
+        positive = np.where([False, True, False, True], certain, 1 - certain)
+        probabilities = np.stack([1 - positive, positive], axis=1).astype(np.float32)
+        return replace(scored(job), probabilities=probabilities)
+
+    asked, told_at_first_rung = [], []
+    study = study_in(tmp_path, FakePool(answer), max_trials=60, rungs=rungs)
+    ask = study.sampler.ask
+
+    def noted(number, classifier, gains):
+        asked.append(gains)
+        first = [each for each in study.results if each.share == rungs[0]]
+        told_at_first_rung.append({each.spec.fingerprint for each in first})
+        return ask(number, classifier, gains)
+
+    study.sampler.ask = noted
+    study.run()
+    assert len(asked) > 8
+    by_gains = [bool(gains) for gains in asked]
+    assert by_gains == [place % 2 == 1 for place in range(len(asked))]
+    for gains, told in zip(asked, told_at_first_rung, strict=True):
+        assert not gains or gains.keys() == told
+
+
 def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):
     class LosingPool(FakePool):
         """Loses its worker with the first trial, and has it back after three looks."""

@@ -175,7 +175,7 @@ class FittedMoments(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Kept features of each column and one where missing values were seen; gaps count for the later."""
+        """Kept features of each column and one where enough was missing; gaps count for the later."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ LIMIT = 1e150
 FLOAT32_LIMIT = 3e38
 """Largest size of a prepared feature; float32 ends at 3.4e38."""
 
-_LEAST_MISSING_SHARE, _LEAST_MISSING = 0.01, 5
+_ENOUGH_MISSING_SHARE, _ENOUGH_MISSING = 0.01, 5
+"""Missing values that make an indicator: a share of the rows, or so many where that is fewer."""
 
 
 def finite_or_missing(values: np.ndarray) -> np.ndarray:
@@ -79,8 +80,8 @@ def sampled_rows(values: np.ndarray, limit: int, seed: int) -> np.ndarray:
 class MissingFlags:
     """Appends a 0/1 column behind the features of each column of which enough was missing in training.
 
-    Enough is one row in a hundred, or five rows: from an indicator that only one or two rows have, a model
-    learns their labels, and some folds have it while others do not.
+    One row in a hundred is enough, and five rows always are. Of fewer, a model would learn the labels by
+    heart, and one fold of the rows would have the indicator where the next has not.
 
     Args:
         columns: `int64[m]`, the source columns that get an indicator.
@@ -101,8 +102,8 @@ class MissingFlags:
             widths: `int64[k]`, features of each source column without the indicator.
             wanted: False for no indicators at all.
         """
-        least = np.clip(_LEAST_MISSING_SHARE * len(values), 1, _LEAST_MISSING)
-        flagged = (np.isnan(values).sum(axis=0) >= least) & wanted
+        enough = np.clip(_ENOUGH_MISSING_SHARE * len(values), 1, _ENOUGH_MISSING)
+        flagged = (np.isnan(values).sum(axis=0) >= enough) & wanted
         columns = np.flatnonzero(flagged)
         sources = np.concatenate([np.repeat(np.arange(len(widths)), widths), columns])
         order = np.argsort(sources, kind="stable")

@@ -23,7 +23,7 @@ class BooleanFlags(FeatureExtractor):
     """Booleans as 0 and 1; a missing one is 0.5, which trees split off and linear models take as "unknown".
 
     Args:
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.BOOLEAN})
@@ -49,7 +49,7 @@ class FittedBooleanFlags(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One a column, two where missing values were seen."""
+        """One a column, two where enough was missing."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class CalendarParts(FeatureExtractor):
     """Year, month, day, weekday, day of year, hour, minute, second and the day count, standardised.
 
     Only parts that vary in training are kept. A missing moment becomes the median moment, with a 0/1 column
-    beside it where missing values were seen. Made for trees, which find seasons and office hours by splits.
+    beside it where enough was missing. Made for trees, which find seasons and office hours by splits.
 
     Args:
         fine: whether minute and second are kept as well.

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 _MOST_NUMBERS = 2_000_000
-"""In the vectors of all categories: training holds them five times, and the export once."""
-_LARGEST_STEP = 1024
+"""In the vectors of all categories, before rounding: training holds them five times, the export once."""
+_LARGEST_POWER = 1024
+"""To which numbers of categories are rounded up; a larger one would waste too many rows."""
 
 
 @register
@@ -32,8 +33,8 @@ _LARGEST_STEP = 1024
 class CategoryEmbedding(FeatureExtractor):
     """Each category as a vector that the network learns; rare and unseen ones share one vector a column.
 
-    The width grows with the number of categories n as 1.6 n^0.56, the rule of the fastai library (Guo and
-    Berkhahn, "Entity Embeddings of Categorical Variables", 2016, for the method).
+    The width grows with the number of categories n about as 1.6 n^0.56, the rule of the fastai library (Guo
+    and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, for the method).
 
     Args:
         scale: factor on the width rule, 0.25 to 2.
@@ -65,14 +66,15 @@ class CategoryEmbedding(FeatureExtractor):
             for counts in count_categories(values)
         ]
         slots = CategorySlots(tuple(kept))
-        # about as many categories as a column with so many rows in its matrix has
-        usual = _rounded_up(slots.sizes) / np.sqrt(2)
+        sizes = _rounded_up(slots.sizes)
+        # the middle of the numbers that are rounded to these
+        usual = np.where(sizes <= _LARGEST_POWER, sizes / np.sqrt(2), sizes - _LARGEST_POWER / 2)
         widths = np.clip(np.round(self.scale * 1.6 * usual**0.56), 1, self.max_width).astype(int)
         return FittedCategoryEmbedding(slots, tuple(widths.tolist()))
 
 
 def _rounded_up(sizes: np.ndarray) -> np.ndarray:
-    """Returns a power of two for each number, or a multiple of the largest one.
+    """Returns the next powers of two, above 1,024 the next multiples of 1,024.
 
     The folds of a table have about as many categories each, and with matrices of one size they share one
     compiled network: to compile takes longer than to train on a thousand rows.
@@ -81,7 +83,7 @@ def _rounded_up(sizes: np.ndarray) -> np.ndarray:
     [4, 128, 128, 3072]
     """
     powers = 2 ** np.ceil(np.log2(sizes)).astype(np.int64)
-    return np.where(sizes <= _LARGEST_STEP, powers, -(-sizes // _LARGEST_STEP) * _LARGEST_STEP)
+    return np.where(sizes <= _LARGEST_POWER, powers, -(-sizes // _LARGEST_POWER) * _LARGEST_POWER)
 
 
 @dataclass(frozen=True, eq=False)

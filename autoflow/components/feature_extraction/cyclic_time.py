@@ -23,7 +23,7 @@ class CyclicTime(FeatureExtractor):
 
     Midnight lies beside 23:59 and December beside January, which linear models and networks cannot see in
     plain numbers. Cycles that do not vary in training are left out. The day count follows as a trend; a
-    missing moment becomes the median moment, with a 0/1 column beside it where missing values were seen.
+    missing moment becomes the median moment, with a 0/1 column beside it where enough was missing.
 
     Args:
         harmonics: how many multiples of each cycle are given, 1 to 3; more of them draw sharper peaks.

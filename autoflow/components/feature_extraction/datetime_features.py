@@ -30,7 +30,7 @@ class DatetimeFeatures(FeatureExtractor):
 
     The time from order to delivery, or from birth to admission, is often what matters when a table has
     several dates. Only what varies in training is kept. A missing moment becomes the median moment and its
-    gaps the mean gap, with a 0/1 column beside it where missing values were seen.
+    gaps the mean gap, with a 0/1 column beside it where enough was missing.
 
     Args:
         parts: numbers of the calendar: `"none"`, `"coarse"` (year to hour) or `"fine"` (to the second).

@@ -38,7 +38,7 @@ class PeriodicEmbedding(FeatureExtractor):
         num_waves: cosines a column, 4 to 64.
         dimensions: features a column, the number itself among them, 2 to 16.
         spread: deviation of the first frequencies, in waves over a deviation of the column, 0.01 to 2.
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.NUMERIC})
@@ -96,12 +96,12 @@ class FittedPeriodicEmbedding(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One a column, two where missing values were seen."""
+        """One a column, two where enough was missing."""
         return self.flags.widths
 
     @property
     def layer_widths(self) -> tuple[int, ...]:
-        """The dimensions of each column, one more where missing values were seen."""
+        """The dimensions of each column, one more where enough was missing."""
         return self.layer_flags.widths
 
     @property

@@ -39,7 +39,7 @@ class PiecewiseLinear(FeatureExtractor):
 
     Args:
         num_bins: bins a column, 2 to 64; fewer where the column has fewer distinct values.
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.NUMERIC})
@@ -99,7 +99,7 @@ class FittedPiecewiseLinear(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The bins of each column, and one more where missing values were seen."""
+        """The bins of each column, and one more where enough was missing."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class QuantileTransformed(FeatureExtractor):
     Args:
         num_knots: 10 to 1,000.
         output: `"normal"` (deviation 1) or `"uniform"` (-1 to 1).
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.NUMERIC})
@@ -64,7 +64,7 @@ class FittedQuantileTransformed(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One a column, two where missing values were seen."""
+        """One a column, two where enough was missing."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:

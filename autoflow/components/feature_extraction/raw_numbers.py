@@ -38,7 +38,7 @@ class RawNumbers(FeatureExtractor):
     counted from their minimum.
 
     Args:
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.NUMERIC})
@@ -75,7 +75,7 @@ class FittedRawNumbers(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One a column, two where an indicator was wanted and missing values were seen."""
+        """One a column, two where an indicator was wanted and enough was missing."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class Standardized(FeatureExtractor):
 
     Args:
         limit: outliers are clipped to this many standard deviations, 2 to 20.
-        missing_indicators: whether columns with missing training values get a 0/1 column beside them.
+        missing_indicators: whether columns that miss enough training values get a 0/1 column beside them.
     """
 
     accepts: ClassVar[frozenset[ColumnKind]] = frozenset({ColumnKind.NUMERIC})
@@ -65,7 +65,7 @@ class FittedStandardized(FittedExtractor):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """One a column, two where missing values were seen."""
+        """One a column, two where enough was missing."""
         return self.flags.widths
 
     def transform(self, values: np.ndarray) -> np.ndarray:
