@@ -72,7 +72,7 @@ class FirstSplits:
         looks = np.stack([set_start, feature, threshold.view(np.int32)], axis=-1)[ways.asked]
         used = ways.left_to > ways.left_from
         looks[~used] = looks[used][:1]  # any that is asked anyway
-        different, number = _distinct(looks)
+        different, number = _distinct_looks(looks)
         by_threshold = different[:, 0] == NO_SET
         # the count of zeros below the lowest bit is 32 where there is no bit
         last = ways.nodes[:, -1:] if ways.nodes.shape[1] == _MOST_EXITS else ways.nodes[:, :0]
@@ -185,7 +185,7 @@ def _heights(roots: np.ndarray, child: np.ndarray) -> np.ndarray:
     return heights
 
 
-def _distinct(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distinct_looks(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different rows `int32[U, 3]` of `int32[P, T, 3]`, and `int32[P, T]`, which of them each is.
 
     Rows are start of a set, feature and bits of a threshold. Those without a set come first.

@@ -199,7 +199,7 @@ class Forest:
             node = self._on_graph(tf.gather(stored(first.exits.ravel()), place), first.rest, known)
             leaves, leaf = self.values, self.leaf
             if leaves.shape[1] > 1:  # of shares of classes; those of boosters differ
-                leaves, number = _distinct(leaves)
+                leaves, number = _distinct_rows(leaves)
                 leaf = number[leaf]
             values = tf.gather(stored(leaves), tf.gather(stored(leaf), node))
         else:
@@ -245,7 +245,7 @@ class Forest:
         return tf.concat([node, *reversed(arrived)], axis=0)
 
 
-def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different rows of `float32[n, width]`, and `int32[n]`, which of them each is.
 
     Leaves of a few rows are all alike in a forest, of 270,000 some hundreds differ.
