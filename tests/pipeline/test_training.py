@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import time
 from collections import OrderedDict
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from codes import Codes
+from tensorflow.python.framework.func_graph import FuncGraph
 
 from autoflow.components.base import FitContext, FittedExtractor, HopelessTrial, NeuralClassifier
 from autoflow.components.classification.mlp import Mlp
@@ -236,6 +238,29 @@ def test_few_networks_stay_compiled(nothing_compiled, monkeypatch, limit, value)
         classifier = replace(SMALL[Mlp], num_units=units)
         fit_network(KEYED, PlainConcat(), classifier, rows(100), None, context)
     assert [dict(each.body[1])["num_units"] for each in steps._kept] == [8, 24]
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [Mlp(activation=name, num_layers=1) for name in ("silu", "gelu", "relu", "selu")]
+    + [Tabm(num_members=2, num_layers=1), ResidualNetwork(num_blocks=1)],
+    ids=lambda classifier: f"{type(classifier).__name__}-{getattr(classifier, 'activation', '')}",
+)
+def test_networks_that_are_gone_leave_no_graph_behind(nothing_compiled, classifier):
+    numbers = []
+    for units in (8, 9, 10):
+        fit_network(
+            KEYED,
+            PlainConcat(),
+            replace(classifier, num_units=units),
+            rows(64),
+            None,
+            FitContext(3, iterations=1),
+        )
+        steps._kept.clear()
+        gc.collect()
+        numbers.append(sum(isinstance(each, FuncGraph) for each in gc.get_objects()))
+    assert numbers[1] == numbers[2]
 
 
 def test_extractors_without_a_key_share_nothing(nothing_compiled):

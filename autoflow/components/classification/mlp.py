@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from autoflow.components.base import NeuralClassifier
-from autoflow.components.classification._networks import batch_size, feature_scales, logits_layer
+from autoflow.components.classification._networks import activation, batch_size, feature_scales, logits_layer
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
@@ -68,7 +68,7 @@ class Mlp(NeuralClassifier):
                 layers.append(keras.layers.BatchNormalization(momentum=0.9))
             elif self.normalization == "layer":
                 layers.append(keras.layers.LayerNormalization())
-            layers.append(keras.layers.Activation(self.activation))
+            layers.append(keras.layers.Activation(activation(self.activation)))
             if self.dropout > 0:
                 layers.append(keras.layers.Dropout(self.dropout, seed=seed + 2 * number + 1))
         return keras.Sequential([*layers, logits_layer(num_classes, seed + 2 * self.num_layers)])

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from autoflow.components.base import NeuralClassifier
-from autoflow.components.classification._networks import batch_size
+from autoflow.components.classification._networks import activation, batch_size
 from autoflow.components.registry import register
 from autoflow.data.schema import DataProfile
 
@@ -93,7 +93,7 @@ def _members_class() -> Callable[[Tabm, int, int], keras.layers.Layer]:
         def __init__(self, settings: Tabm, num_classes: int, seed: int) -> None:
             super().__init__()
             self.settings, self.num_classes, self.seed = settings, num_classes, seed
-            self.activate = keras.activations.get(settings.activation)
+            self.activate = activation(settings.activation)
             self.dropouts = [
                 keras.layers.Dropout(settings.dropout, seed=seed + number)
                 for number in range(settings.num_layers)
