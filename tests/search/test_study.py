@@ -13,6 +13,8 @@ from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
 from autoflow.search.evaluate import STOPPED
 from autoflow.search.events import TrialEnded, Warned
+from autoflow.search.proposals import Vacancy
+from autoflow.search.sampler import Proposal
 from autoflow.search.trial import Outcome, Refit, TrialResult
 
 
@@ -430,6 +432,33 @@ def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
         assert loss == (result.score if result.finished else max(so_far))
 
 
+def test_what_takes_k_times_as_long_as_is_affordable_is_tried_once_in_k_times(tmp_path):
+    def answer(job):
+        slow = isinstance(job.spec.classifier, NeuralClassifier)
+        return replace(scored(job), score=0.5 if slow else 0.3, seconds=10.0 if slow else 1.0)
+
+    study = study_in(tmp_path, FakePool(answer), max_trials=30, seconds=1000.0)
+    study.run()
+    slow = next(each.spec for each in study.results if isinstance(each.spec.classifier, NeuralClassifier))
+    asked = []
+
+    def ask(number, classifier, gains):
+        if classifier is not None:
+            return None
+        asked.append(replace(slow, classifier=replace(slow.classifier, batch_size=100 + len(asked))))
+        return Proposal(asked[-1], {}, {}, "tpe")
+
+    study.sampler.ask = ask
+    study._proposals._pending.clear()
+    given = 0
+    for seconds in range(2000, 2300):  # more than the last time that nothing was found
+        given += study._proposals.next(Vacancy(float(seconds)), study.results) is not None
+    assert 0.15 < given / len(asked) < 0.25
+    study._proposals._affordable_seconds = lambda good, results: 10.0
+    before = len(asked)
+    assert study._proposals.next(Vacancy(3000.0), study.results).spec == asked[before]
+
+
 @pytest.mark.parametrize("rungs", [(1.0,), (0.25, 1.0)])
 def test_every_second_draw_is_by_what_trials_of_the_first_rung_gain_the_mean(tmp_path, rungs):
     def answer(job):
@@ -443,18 +472,19 @@ def test_every_second_draw_is_by_what_trials_of_the_first_rung_gain_the_mean(tmp
     ask = study.sampler.ask
 
     def noted(number, classifier, gains):
-        asked.append(gains)
+        asked.append((number, gains))
         first = [each for each in study.results if each.share == rungs[0]]
         told_at_first_rung.append({each.spec.fingerprint for each in first})
         return ask(number, classifier, gains)
 
     study.sampler.ask = noted
     study.run()
-    assert len(asked) > 8
-    by_gains = [bool(gains) for gains in asked]
-    assert by_gains == [place % 2 == 1 for place in range(len(asked))]
-    for gains, told in zip(asked, told_at_first_rung, strict=True):
+    by_gains = dict.fromkeys(number for number, _ in asked)
+    for (number, gains), told in zip(asked, told_at_first_rung, strict=True):
+        by_gains[number] = bool(gains)
         assert not gains or gains.keys() == told
+    assert len(by_gains) > 8
+    assert list(by_gains.values()) == [place % 2 == 1 for place in range(len(by_gains))]
 
 
 def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):
