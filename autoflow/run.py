@@ -184,7 +184,7 @@ def _resumption(results: Sequence[TrialResult], metric: str, used: float) -> Res
 
 def _asks_no_more(settings: RunSettings, asked: dict[str, Any] | None) -> bool:
     """Tells whether a finished search had at least the time and the trials that are asked for now."""
-    if asked is None:
+    if asked is None or not settings.has_limits_of(asked):
         return False
     now, then = (math.inf if limit is None else limit for limit in (settings.max_trials, asked["max_trials"]))
     return settings.seconds <= asked["seconds"] and now <= then

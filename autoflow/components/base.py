@@ -444,7 +444,8 @@ class NeuralClassifier(Classifier):
 
         In training it may answer `[B, k, num_classes]`, the logits of k models: each has a loss of its own.
         It must not depend on learning rate, weight decay, batch size, epochs and patience: a compiled layer
-        is used again where only these and the seed differ.
+        is used again where only these and the seed differ. TensorFlow's own silu keeps every graph that it
+        is traced in; `x * sigmoid(x)` does not.
 
         Args:
             width: number of fused features.

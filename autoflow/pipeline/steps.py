@@ -2,8 +2,7 @@
 
 Building a small network and tracing its training step takes longer than training it on a thousand rows, so
 folds, trials and fits on all rows of one shape share one; what embeds tokens has another shape with every
-vocabulary. When to stop and which weights are best is decided
-in `training`.
+vocabulary. When to stop and which weights are best is decided in `training`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _SPARSE_ROWS = 6144
 Those of categories have up to twice as many rows as categories.
 """
 _MOST_KEPT, _MOST_KEPT_WEIGHTS = 6, 5_000_000
-"""Networks that stay compiled, and the weights of all of them: each is held five times."""
+"""Networks that stay compiled, and the weights of all of them unless it is one: each is held five times."""
 _RECIPE = ("learning_rate", "weight_decay", "batch_size", "max_epochs", "patience")
 """Fields of a classifier that may differ between two trainings of a compiled network."""
 
@@ -127,7 +126,9 @@ def compiled(wanted: Architecture, seed: int, weight_decay: float) -> CompiledNe
     network.restart(seed, weight_decay)
     if wanted.is_shared:
         _kept[wanted] = network
-    while len(_kept) > _MOST_KEPT or sum(each.num_weights for each in _kept.values()) > _MOST_KEPT_WEIGHTS:
+    while len(_kept) > _MOST_KEPT or (
+        len(_kept) > 1 and sum(each.num_weights for each in _kept.values()) > _MOST_KEPT_WEIGHTS
+    ):
         _kept.popitem(last=False)
     return network
 

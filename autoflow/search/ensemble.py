@@ -151,7 +151,7 @@ def gains(
     for number, probabilities in own.items():
         # summed anew: to subtract one from the mean of all leaves noise where the others are near 0
         rest = {other: weight for other, weight in members.items() if other != number}
-        rest = rest or {other: 1.0 for other in ranked[:2] if other != number} or {number: 1.0}
+        rest = rest or {next((other for other in ranked if other != number), number): 1.0}
         shares = np.array(list(rest.values()))
         others = shares @ np.stack([own[other] for other in rest]).astype(np.float64) / shares.sum()
         mixed = others + _TRIED_SHARES[:, None] * (probabilities - others)

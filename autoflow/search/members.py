@@ -19,8 +19,8 @@ _OF_EACH, _OF_EACH_JUDGED_SLOWLY = 8, 3
 _CANDIDATE_CELLS = 25_000_000
 """Probabilities of one candidate times candidates: bounds the memory of the selection."""
 _JUDGING_ROWS = 5000
-_READ_TIMES = 4
-"""Times the candidates that fit into memory are read for their gains, one after the other."""
+_READ_TIMES, _MOST_READ = 4, 500
+"""Trials that are read for their gains: so many times those that fit into memory at once, and so many."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class MemberChooser:
     ties: np.ndarray | None = None
     damaged: dict[int, str] = field(default_factory=dict, init=False)
     """Why the file of a trial cannot be read, by its number; such trials are passed over."""
-    _own: dict[int, np.ndarray] = field(default_factory=dict, init=False)
-    """Of the candidates, by number: what `of_true_class` returns."""
+    _own: tuple[dict[int, np.ndarray], ...] = field(default=({}, {}), init=False)
+    """Of the candidates of the last two choices, by number: what `of_true_class` returns."""
     _sampled: dict[int, np.ndarray] = field(default_factory=dict, init=False)
     """Of the trials that `gains` read, by number: the same of some rows."""
     _last: tuple[tuple[Member, ...], int] = field(default=((), 0), init=False)
@@ -75,7 +75,8 @@ class MemberChooser:
         if metric == "log_loss":  # which reads the probability of the true class only
             labels, num_imagined = np.zeros(len(rows) + 1, np.int64), 1
             best = best_of_each(ranking, _classifier, _OF_EACH)
-            self._own = judged = self._of(best, lambda number: self._of_true_class(number, rows))
+            judged = self._of(best, lambda number: self._of_true_class(number, rows))
+            self._own = (judged, self._own[0])
         else:
             labels, num_imagined = self.labels[rows], 0
             best = best_of_each(ranking, _classifier, _OF_EACH_JUDGED_SLOWLY)[
@@ -102,8 +103,8 @@ class MemberChooser:
     def gains(self, ranking: Sequence[TrialResult], members: Sequence[Member]) -> dict[int, float]:
         """Returns by how much each trial would lower the log-loss of the mean of the others, by its number.
 
-        By log-loss whatever the metric, and by a part of many rows. Trials that cannot be read are left out,
-        and of very many probabilities all but those of the best.
+        By log-loss whatever the metric, and by a part of many rows. Trials that cannot be read are left out;
+        where there are very many probabilities, only the best trials are read.
 
         Args:
             ranking: finished trials that learned from the same share of the rows, the best first.
@@ -121,7 +122,7 @@ class MemberChooser:
                 self._sampled[number] = np.append(sampled, imagined)
             return self._sampled[number]
 
-        most = _READ_TIMES * self._most_in_memory(len(self.labels))
+        most = min(_READ_TIMES * self._most_in_memory(len(self.labels)), _MOST_READ)
         readable = [trial for trial in _each_once(ranking)[:most] if trial.number not in self.damaged]
         counts = np.append(np.full(len(rows), len(self.labels) / len(rows)), 1.0)
         weights = {member.trial.number: member.weight for member in members}
@@ -182,9 +183,9 @@ class MemberChooser:
         return max(2, _CANDIDATE_CELLS // (num_rows * self.num_classes))
 
     def _of_true_class(self, number: int, rows: np.ndarray) -> np.ndarray:
-        known = self._own.get(number)
-        if known is not None and len(known) == len(rows) + 1:
-            return known
+        for known in self._own:
+            if number in known and len(known[number]) == len(rows) + 1:
+                return known[number]
         return of_true_class(self.ledger.probabilities(number)[rows], self.labels[rows])
 
     def _rows(self) -> np.ndarray:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from autoflow.budget import Budget
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.registry import name_of
 from autoflow.pipeline.spec import PipelineSpec
@@ -24,8 +23,9 @@ _TELLING = (Outcome.FINISHED, Outcome.HOPELESS, Outcome.OUT_OF_TIME)
 _UNKNOWN_NETWORK_SECONDS = 8.0
 _ASKED_TO_FIT = 3
 _GOOD = 10
-"""Finished trials, the best ones, whose classifiers are worth another trial where no other ends in time."""
+"""Finished trials, the best ones: they say what a trial may take, and whose classifier is worth another."""
 _AFFORDABLE = 2.0
+"""Times what good trials take: a trial that takes no more is accepted whenever it is drawn."""
 _IMPORTING = 10.0
 """Seconds that a second worker must have besides those of a trial to import TensorFlow, which takes 5."""
 
@@ -54,14 +54,12 @@ class Proposals:
     Args:
         sampler: proposes pipelines, and is told of the trials by the study.
         rungs: shares of the training rows, ascending to 1.0; trials begin at the first, good ones move up.
-        budget: of the whole run.
         loss: of a finished trial, smaller is better.
         gains: returns what pipelines of the first rung are worth to the mean of the others, by fingerprint.
     """
 
     sampler: Sampler
     rungs: tuple[float, ...]
-    budget: Budget
     loss: Callable[[TrialResult], float]
     gains: Callable[[], Mapping[str, float]]
     by_number: dict[int, Proposal] = field(default_factory=dict, init=False)
@@ -156,10 +154,13 @@ class Proposals:
         """Returns a proposal from TPE that would end in time; None where a few were drawn in vain.
 
         Every second one is drawn towards what is worth most to the mean of the others, and not towards small
-        losses: by these alone, two draws in three were the same classifier on most of twenty tables. One that
-        takes k times as long as is affordable is tried once in k times, so that kinds of trials share the
-        time and not the draws. Where all that TPE likes takes too long, it is asked for the best classifier
-        that does not.
+        losses: by these alone, two draws in three were the same classifier on most of twenty tables.
+
+        A kind of trials that usually takes k times as long as is affordable, which is twice what good trials
+        take, is accepted once in k times, so that kinds share the time and not the draws: on three tables
+        whose best trials were boosted trees of 2 s, one draw in five was a network or a large forest, and
+        these took more than half of the time. Where nothing is accepted, the best classifier that is
+        affordable is asked for, and rather than have a worker wait, the first one refused is taken.
         """
         in_vain = self._drawn_in_vain.get(wanted.times)
         if in_vain is not None and in_vain[0] == len(results) and wanted.seconds <= in_vain[1]:
@@ -168,53 +169,63 @@ class Proposals:
         begun = self.by_number.values()
         num_drawn = sum(each.origin == "tpe" and each.share == self.rungs[0] for each in begun)
         gains = self.gains() if num_drawn % 2 else {}
-        good = [each for each in self._good(results) if fits(each)]
-        affordable = self._affordable_seconds(good, results)
-
-        def usual_seconds(spec: PipelineSpec) -> float:
-            return self.expected_seconds(spec, self.rungs[0], results)
-
-        def suits(spec: PipelineSpec) -> bool:
-            luck = int(spec.fingerprint, 16) % 1000 / 1000
-            return fits(spec) and luck * usual_seconds(spec) <= affordable
-
+        good = [each for each in self._good(results, gains) if fits(each.spec)]
+        affordable = _AFFORDABLE * median(each.seconds_on_all for each in good) if good else math.inf
+        unlucky = None
         for _ in range(_ASKED_TO_FIT):
-            proposal = self._asked(number, None, gains, suits)
-            if proposal is not None:
+            proposal = self._fitting(number, None, gains, fits)
+            if proposal is None:
+                continue
+            if _luck(proposal.spec) * self._usual_seconds(proposal.spec, results) <= affordable:
                 return proposal
-        quick = next((name_of(each.classifier) for each in good if usual_seconds(each) <= affordable), None)
-        proposal = None if quick is None else self._asked(number, quick, gains, fits)
+            self.sampler.tell(proposal, None)
+            self.sampler.forget(proposal)
+            unlucky = unlucky or proposal
+        quick = next(
+            (each.spec for each in good if self._usual_seconds(each.spec, results) <= affordable), None
+        )
+        proposal = None if quick is None else self._fitting(number, name_of(quick.classifier), gains, fits)
+        if proposal is None and unlucky is not None and self.sampler.claim(unlucky):
+            return unlucky
         if proposal is None:
             self._drawn_in_vain[wanted.times] = len(results), wanted.seconds
         return proposal
 
-    def _asked(
+    def _fitting(
         self,
         number: int,
         classifier: str | None,
         gains: Mapping[str, float],
-        is_wanted: Callable[[PipelineSpec], bool],
+        fits: Callable[[PipelineSpec], bool],
     ) -> Proposal | None:
-        """Returns a proposal from TPE; None where it drew nothing new, or what is not wanted."""
+        """Returns a proposal from TPE; None where it drew nothing new, or what would not end in time."""
         proposal = self.sampler.ask(number, classifier, gains)
-        if proposal is None or is_wanted(proposal.spec):
+        if proposal is None or fits(proposal.spec):
             return proposal
         self.sampler.tell(proposal, None)
         return None
 
-    def _affordable_seconds(self, good: Sequence[PipelineSpec], results: Sequence[TrialResult]) -> float:
-        """Returns what a trial may take and be tried whenever it is drawn: twice what good ones usually take.
+    def _usual_seconds(self, spec: PipelineSpec, results: Sequence[TrialResult]) -> float:
+        """Returns what finished trials with this classifier took on all rows, the median; 0 without any."""
+        kind = type(spec.classifier)
+        alike = [
+            each.seconds_on_all for each in results if each.finished and type(each.spec.classifier) is kind
+        ]
+        return median(alike) if alike else 0.0
 
-        On three tables whose best trials were boosted trees of 2 s, one draw in five was a network or a large
-        forest, and these took more than half of the time.
-        """
-        usual = [self.expected_seconds(spec, self.rungs[0], results) for spec in good]
-        return _AFFORDABLE * median(usual) if usual else math.inf
-
-    def _good(self, results: Sequence[TrialResult]) -> list[PipelineSpec]:
-        """Returns the pipelines of the best finished trials that are no baselines, the best first."""
+    def _good(self, results: Sequence[TrialResult], gains: Mapping[str, float]) -> list[TrialResult]:
+        """Returns the best finished trials that are no baselines, the best first: by their gains if given."""
         finished = [each for each in results if each.finished and not each.spec.classifier.baseline]
-        return [each.spec for each in sorted(finished, key=self.loss)[:_GOOD]]
+
+        def badness(trial: TrialResult) -> float:
+            return -gains.get(trial.spec.fingerprint, -math.inf) if gains else self.loss(trial)
+
+        return sorted(finished, key=badness)[:_GOOD]
+
+
+def _luck(spec: PipelineSpec) -> float:
+    """Returns 0 to 1, for a resumed search the same as before."""
+    return int(spec.fingerprint, 16) % 1000 / 1000
 
 
 def _is_network(spec: PipelineSpec) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Value = int | float | str | bool
 
-NO_GAINS: Mapping[str, float] = MappingProxyType({})
+_NO_GAINS: Mapping[str, float] = MappingProxyType({})
 _DRAWS = 8
 """Until a proposal that was not made before is given up."""
 
@@ -71,8 +71,12 @@ class Sampler:
         self._seed = seed
         self._told: dict[str, tuple[optuna.trial.FrozenTrial, float]] = {}
         """With their losses, by fingerprint."""
-        self._asked: dict[str, optuna.trial.FrozenTrial] = {}
-        """Those drawn from TPE that run, from which it keeps away."""
+        self._running: dict[str, optuna.trial.FrozenTrial] = {}
+        """Those drawn from TPE that were not told, from which it keeps away."""
+        self._study: tuple[Mapping[str, float], optuna.Study] | None = None
+        """The last one with the gains that it is of, until a loss is told."""
+        self._drawn: dict[str, optuna.trial.Trial] = {}
+        """From that study."""
         self._seen: set[str] = set()
         self._draws: tuple[int, int] = (-1, 0)
         """For which trial was drawn last, and how often: no draw for it repeats an earlier one."""
@@ -82,7 +86,7 @@ class Sampler:
         return self._propose(_default, values, "portfolio")
 
     def ask(
-        self, number: int, classifier: str | None = None, gains: Mapping[str, float] = NO_GAINS
+        self, number: int, classifier: str | None = None, gains: Mapping[str, float] = _NO_GAINS
     ) -> Proposal | None:
         """Returns a proposal for trial `number` that was not made before; None where none was found.
 
@@ -102,7 +106,8 @@ class Sampler:
             trial = study.ask()
             proposal = self._propose(_suggest(trial), {}, "tpe")
             if self.claim(proposal):
-                self._asked[proposal.spec.fingerprint] = _frozen(proposal, "RUNNING", None)
+                self._running[proposal.spec.fingerprint] = _frozen(proposal, "RUNNING", None)
+                self._drawn[proposal.spec.fingerprint] = trial
                 return proposal
             study.tell(trial, state=_trial_state("FAIL"))
         return None
@@ -111,12 +116,15 @@ class Sampler:
         """Returns a study of the trials that were told and of those that run; see `ask`."""
         import optuna
 
+        if self._study is not None and self._study[0] == gains:
+            return self._study[1]
         study = optuna.create_study(direction="minimize")
         worst = min(gains.values(), default=0.0)
         for recipe, (trial, loss) in self._told.items():
             trial.value = -gains.get(recipe, worst) if gains else loss
-            study.add_trial(trial)  # a copy
-        study.add_trials(self._asked.values())
+            study.add_trial(trial)  # which copies it
+        study.add_trials(self._running.values())
+        self._study, self._drawn = (gains, study), {}
         return study
 
     def claim(self, proposal: Proposal) -> bool:
@@ -138,9 +146,13 @@ class Sampler:
         """
         recipe = proposal.spec.fingerprint
         self._seen.add(recipe)
-        self._asked.pop(recipe, None)
+        self._running.pop(recipe, None)
+        drawn = self._drawn.pop(recipe, None)
         if loss is not None:
             self._told[recipe] = _frozen(proposal, "COMPLETE", loss), loss
+            self._study = None
+        elif drawn is not None:
+            drawn.study.tell(drawn, state=_trial_state("FAIL"))
 
     def _propose(self, choose: Choose, values: Mapping[str, Value], origin: str) -> Proposal:
         distributions: dict[str, str] = {}

@@ -93,7 +93,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self._trials = RunningTrials(self.pool, self.chooser.labels, self.metric)
-        self._proposals = Proposals(self.sampler, self.rungs, self.budget, self._loss, self._gains)
+        self._proposals = Proposals(self.sampler, self.rungs, self._loss, self._gains)
         self.refits = Refits(self.pool, self.costs, self.budget, self.seed, self.observer)
 
     @property

@@ -168,10 +168,11 @@ def body_is_the_same_for_every_recipe(component: type[NeuralClassifier]) -> None
         patience=value.patience + 1,
     )
     for training in (False, True):
-        first, second = (
-            each.body(5, 3, _SEED)(features, training=training).numpy() for each in (value, other)
-        )
+        bodies = [each.body(5, 3, _SEED) for each in (value, other)]
+        first, second = (body(features, training=training).numpy() for body in bodies)
         expect_close(second, first, 1e-6, "logits of two bodies whose recipes differ")
+        first, second = (np.array([float(loss) for loss in body.losses]) for body in bodies)
+        expect_close(second, first, 1e-6, "losses of two bodies whose recipes differ")
 
 
 def body_treats_rows_alone(component: type[NeuralClassifier]) -> None:

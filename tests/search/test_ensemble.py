@@ -194,6 +194,12 @@ def test_members_are_told_what_they_add_to_the_others_and_the_only_one_to_the_ne
     assert min(found[place] for place in weights) > max(found[3], 0)
     next_best = min((1, 2, 3), key=lambda place: loss_of(own[place]))
     assert gains(own, {0: 1.0}, EACH_ONCE)[0] > loss_of(own[next_best]) - loss_of(own[0])
+    with_third = gains(own, {2: 1.0}, EACH_ONCE)[2]
+    assert with_third == pytest.approx(
+        loss_of(own[0])
+        - min(loss_of(own[0] + share * (own[2] - own[0])) for share in (0.05, 0.1, 0.2, 0.35, 0.6)),
+        rel=1e-4,
+    )
     assert gains({7: own[0]}, {7: 1.0}, EACH_ONCE) == {7: pytest.approx(0.0, abs=1e-12)}
 
 

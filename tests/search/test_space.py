@@ -144,6 +144,13 @@ def test_tpe_knows_what_runs_until_it_is_told(monkeypatch):
     sampler.tell(running[1], None)
     sampler.ask(3)
     assert known == [0, 1, 2, 1]
+    made = []
+    create = optuna.create_study
+    monkeypatch.setattr(optuna, "create_study", lambda **options: made.append(1) or create(**options))
+    for number in range(4, 8):  # none of them gives a loss
+        sampler.tell(sampler.ask(number), None)
+    assert made == []
+    assert known[-4:] == [2, 2, 2, 2]
 
 
 def test_a_proposal_is_replayed_from_its_values(proposals):

@@ -8,6 +8,7 @@ import pytest
 from fake_pool import FakePool, scored, study_in
 
 from autoflow.components.base import NeuralClassifier
+from autoflow.components.classification.logistic_regression import LogisticRegression
 from autoflow.components.discovery import discover
 from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
@@ -432,7 +433,9 @@ def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
         assert loss == (result.score if result.finished else max(so_far))
 
 
-def test_what_takes_k_times_as_long_as_is_affordable_is_tried_once_in_k_times(tmp_path):
+def _study_that_draws_what_is_slow(tmp_path, *, quick):
+    """After 30 trials, of which the good ones took 1 s and the networks 10 s; TPE draws networks only."""
+
     def answer(job):
         slow = isinstance(job.spec.classifier, NeuralClassifier)
         return replace(scored(job), score=0.5 if slow else 0.3, seconds=10.0 if slow else 1.0)
@@ -440,23 +443,42 @@ def test_what_takes_k_times_as_long_as_is_affordable_is_tried_once_in_k_times(tm
     study = study_in(tmp_path, FakePool(answer), max_trials=30, seconds=1000.0)
     study.run()
     slow = next(each.spec for each in study.results if isinstance(each.spec.classifier, NeuralClassifier))
-    asked = []
+    fast = next(each.spec for each in study.results if isinstance(each.spec.classifier, LogisticRegression))
+    asked, forced = [], []
 
     def ask(number, classifier, gains):
         if classifier is not None:
-            return None
+            forced.append(number)
+            spec = replace(fast, classifier=LogisticRegression(l2=float(len(forced))))
+            return Proposal(spec, {}, {}, "tpe") if quick else None
         asked.append(replace(slow, classifier=replace(slow.classifier, batch_size=100 + len(asked))))
         return Proposal(asked[-1], {}, {}, "tpe")
 
     study.sampler.ask = ask
     study._proposals._pending.clear()
-    given = 0
-    for seconds in range(2000, 2300):  # more than the last time that nothing was found
-        given += study._proposals.next(Vacancy(float(seconds)), study.results) is not None
-    assert 0.15 < given / len(asked) < 0.25
-    study._proposals._affordable_seconds = lambda good, results: 10.0
-    before = len(asked)
-    assert study._proposals.next(Vacancy(3000.0), study.results).spec == asked[before]
+    study.ledger.close()
+    return study, asked
+
+
+def test_what_takes_k_times_as_long_as_is_affordable_is_tried_once_in_k_times(tmp_path):
+    study, asked = _study_that_draws_what_is_slow(tmp_path, quick=True)
+    wanted = Vacancy(2000.0)
+    given = [study._proposals.next(wanted, study.results) for _ in range(300)]
+    slow = [each for each in given if isinstance(each.spec.classifier, NeuralClassifier)]
+    assert 0.15 < len(slow) / len(asked) < 0.25
+    assert len({each.spec.fingerprint for each in given}) == 300
+    assert {type(each.spec.classifier) for each in given if each not in slow} == {LogisticRegression}
+
+
+def test_no_worker_waits_for_luck(tmp_path):
+    study, asked = _study_that_draws_what_is_slow(tmp_path, quick=False)
+    wanted = Vacancy(2000.0)
+    given = [study._proposals.next(wanted, study.results) for _ in range(50)]
+    assert None not in given
+    assert len({each.spec.fingerprint for each in given}) == 50
+    assert len(asked) > 100
+    assert study._proposals.next(Vacancy(5.0), study.results) is None
+    assert study._proposals.next(wanted, []).spec == asked[-1]  # as long as nothing is known
 
 
 @pytest.mark.parametrize("rungs", [(1.0,), (0.25, 1.0)])
@@ -485,6 +507,7 @@ def test_every_second_draw_is_by_what_trials_of_the_first_rung_gain_the_mean(tmp
         assert not gains or gains.keys() == told
     assert len(by_gains) > 8
     assert list(by_gains.values()) == [place % 2 == 1 for place in range(len(by_gains))]
+    study.ledger.close()
 
 
 def test_a_search_waits_for_workers_that_are_being_replaced(tmp_path):

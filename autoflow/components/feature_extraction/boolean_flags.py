@@ -36,7 +36,7 @@ class BooleanFlags(FeatureExtractor):
         return cls()
 
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
-        """Learns which columns have missing values."""
+        """Learns which columns miss enough values."""
         ones = np.ones(values.shape[1], np.int64)
         return FittedBooleanFlags(MissingFlags.learn(values, ones, wanted=self.missing_indicators))
 

@@ -64,7 +64,7 @@ class PeriodicEmbedding(FeatureExtractor):
         return len(profile.columns) <= _MAX_COLUMNS
 
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
-        """Learns the distributions and which columns have missing values; the waves are learned later."""
+        """Learns the distributions and which columns miss enough values; the waves are learned later."""
         ones = np.ones(values.shape[1], np.int64)
         wanted = self.missing_indicators
         return FittedPeriodicEmbedding(

@@ -46,7 +46,7 @@ class Standardized(FeatureExtractor):
         return cls(limit=hp.Float("limit", 2.0, 20.0, sampling="log", default=6.0))
 
     def fit(self, values: np.ndarray, *, seed: int) -> FittedExtractor:
-        """Learns means, deviations and which columns have missing values."""
+        """Learns means, deviations and which columns miss enough values."""
         usable = finite_or_missing(values)
         means = column_means(usable)
         ones = np.ones(values.shape[1], np.int64)
