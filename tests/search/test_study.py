@@ -456,7 +456,6 @@ def _study_that_draws_what_is_slow(tmp_path, *, quick):
 
     study.sampler.ask = ask
     study._proposals._pending.clear()
-    study.ledger.close()
     return study, asked
 
 
@@ -468,6 +467,7 @@ def test_what_takes_k_times_as_long_as_is_affordable_is_tried_once_in_k_times(tm
     assert 0.15 < len(slow) / len(asked) < 0.25
     assert len({each.spec.fingerprint for each in given}) == 300
     assert {type(each.spec.classifier) for each in given if each not in slow} == {LogisticRegression}
+    study.ledger.close()
 
 
 def test_no_worker_waits_for_luck(tmp_path):
@@ -479,6 +479,7 @@ def test_no_worker_waits_for_luck(tmp_path):
     assert len(asked) > 100
     assert study._proposals.next(Vacancy(5.0), study.results) is None
     assert study._proposals.next(wanted, []).spec == asked[-1]  # as long as nothing is known
+    study.ledger.close()
 
 
 @pytest.mark.parametrize("rungs", [(1.0,), (0.25, 1.0)])
