@@ -154,7 +154,7 @@ class Study:
 
     def fit_on_all_rows(self, members: Sequence[Member]) -> None:
         """Fits those members that should be and were not yet, as far as the time allows; see `refits`."""
-        while not self.should_stop() and not self._must_export():
+        while not self.should_stop() and not self._must_export(members):
             idle = self.pool.idle()
             for worker in idle:
                 self.refits.begin(worker, members)
@@ -176,18 +176,18 @@ class Study:
         """Tells whether nothing that is wanted runs, and nothing will."""
         if self._trials.jobs:
             return False
-        if self.best is not None and self._must_export():
-            return True
         members = self._likely_members()
+        if self.best is not None and self._must_export(members):
+            return True
         if any(member.trial.number in self.refits.running for member in self.refits.wanted(members)):
             return False
         nothing_left = self._num_left() <= 0 and not self.refits.missing(members)
         # without an idle worker those that died are being replaced
         return nothing_left or bool(self.pool.idle())
 
-    def _must_export(self) -> bool:
-        """Tells whether there is time for nothing but the export."""
-        export = self.costs.export_seconds(_trials_of(self._likely_members()))
+    def _must_export(self, members: Sequence[Member]) -> bool:
+        """Tells whether there is time for nothing but the export of some members."""
+        export = self.costs.export_seconds(_trials_of(members))
         return self.budget.remaining() < export - LATE_SECONDS
 
     def _trials_are_late(self) -> bool:

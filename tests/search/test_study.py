@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_pool import FakePool, scored, study_in
 
+from autoflow.budget import Budget
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.classification.logistic_regression import LogisticRegression
 from autoflow.components.discovery import discover
@@ -14,6 +15,7 @@ from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
 from autoflow.search.evaluate import STOPPED
 from autoflow.search.events import TrialEnded, Warned
+from autoflow.search.members import Member
 from autoflow.search.proposals import Vacancy
 from autoflow.search.sampler import Proposal
 from autoflow.search.trial import Outcome, Refit, TrialResult
@@ -431,6 +433,18 @@ def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
     for result, loss in zip(study.results, told, strict=True):
         so_far += [result.score] if result.finished else []
         assert loss == (result.score if result.finished else max(so_far))
+
+
+def test_the_chosen_are_fitted_though_all_that_were_likely_could_not_be_exported(tmp_path):
+    study = study_in(tmp_path, FakePool(scored), max_trials=8, costs=FinishCosts(1.0, 4.0, 0.3))
+    study.run()
+    trials = [each for each in study.results if each.number not in study.refits.fitted][:3]
+    study._likely_members = lambda: tuple(Member(each, 1 / 3) for each in trials)
+    study.budget = study.refits.budget = Budget(60.0, time.monotonic() - 57.0)  # 9 s would be needed
+    study.fit_on_all_rows([Member(trials[1], 1.0)])
+    assert trials[1].number in study.refits.fitted
+    assert not {trials[0].number, trials[2].number} & study.refits.fitted.keys()
+    study.ledger.close()
 
 
 def _study_that_draws_what_is_slow(tmp_path, *, quick):
