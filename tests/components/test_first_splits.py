@@ -1,9 +1,12 @@
-"""Masks must lead every row to the exit to which stepping down leads it, whatever the shape of the tree."""
+"""Masks and tables must lead every row to the exit to which stepping down leads it, whatever the tree."""
 
 import numpy as np
 import pytest
 
+from autoflow.components.classification import _trees
 from autoflow.components.classification._category_sets import NO_SET
+from autoflow.components.classification._exit_masks import ExitMasks
+from autoflow.components.classification._exit_tables import ExitTables, Intervals
 from autoflow.components.classification._first_splits import FirstSplits
 from autoflow.components.classification._trees import Forest
 from autoflow.components.stored import keeping
@@ -50,15 +53,20 @@ def rows() -> np.ndarray:
     return features
 
 
-def arrivals(first: FirstSplits, features: np.ndarray) -> np.ndarray:
+def first_of(forest: Forest) -> FirstSplits:
+    return FirstSplits.build(forest.roots, forest.child)
+
+
+def arrivals(forest: Forest, features: np.ndarray) -> np.ndarray:
     """Returns the node `int[T, n]` to which the masks lead each row, tree by tree."""
-    goes_right = first.threshold[:, None] < features[:, first.feature].T
+    first = first_of(forest)
     alive = np.full((len(first.exits), len(features)), 2**31 - 1, np.int32)
-    for split, mask in zip(first.split, first.mask, strict=True):
-        alive &= np.where(goes_right[split], mask[:, None], np.int32(-1))
+    for asked, mask in zip(first.asked, first.mask, strict=True):
+        goes_right = forest.threshold[asked][:, None] < features[:, forest.feature[asked]].T
+        alive &= np.where(goes_right, mask[:, None], np.int32(-1))
     bits = (alive[:, :, None] >> np.arange(32)) & 1
     lowest = np.where(bits.any(axis=2), bits.argmax(axis=2), 32)
-    return np.take_along_axis(first.exits, lowest, axis=1)[np.argsort(first.order)]
+    return np.take_along_axis(first.exits, lowest, axis=1)
 
 
 def step_down(forest: Forest, node: np.ndarray, features: np.ndarray, steps: int) -> np.ndarray:
@@ -81,42 +89,97 @@ def step_down(forest: Forest, node: np.ndarray, features: np.ndarray, steps: int
 )
 def test_masks_lead_where_steps_lead(shapes):
     forest, features = forest_of(shapes), rows()
-    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
-    reached = arrivals(first, features)
+    rest = first_of(forest).rest
+    reached = arrivals(forest, features)
     roots = np.repeat(forest.roots[:, None], ROWS, axis=1)
     leaves = step_down(forest, roots, features, forest.depth)
-    np.testing.assert_array_equal(step_down(forest, reached, features, int(first.rest[0])), leaves)
-    exact = first.rest[np.argsort(first.order)] == 0
-    np.testing.assert_array_equal(reached[exact], leaves[exact])
+    np.testing.assert_array_equal(step_down(forest, reached, features, int(rest.max())), leaves)
+    np.testing.assert_array_equal(reached[rest == 0], leaves[rest == 0])
 
 
 def test_trees_of_up_to_31_splits_need_no_steps():
     forest = forest_of([("full", 31), ("chain", 31), ("random", 7)])
-    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
-    assert first.rest.tolist() == [0, 0, 0]
+    assert first_of(forest).rest.tolist() == [0, 0, 0]
 
 
 def test_the_longest_ways_are_shortened():
     forest = forest_of([("chain", 60)])
-    first = FirstSplits.build(forest.roots, forest.feature, forest.threshold, forest.child, forest.set_start)
     assert forest.depth == 60
-    assert first.rest.tolist() == [29]
+    assert first_of(forest).rest.tolist() == [29]
 
 
 def test_equal_splits_are_asked_once():
     forest = forest_of([("random", 20)] * 8)
     forest.feature[:] = 2
     forest.threshold[np.isfinite(forest.threshold)] = 0.5
-    first = FirstSplits.build(
-        forest.roots, forest.feature, forest.threshold, forest.child, np.full_like(forest.set_start, NO_SET)
+    masks = ExitMasks.build(
+        first_of(forest), forest.feature, forest.threshold, np.full_like(forest.set_start, NO_SET)
     )
-    assert first.feature.tolist() == [2]
+    assert masks.feature.tolist() == [2]
 
 
+MANY = [("random", 200), ("chain", 31), ("full", 3), ("random", 0), ("random", 31), ("random", 1)]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        MANY,
+        [("full", 7), ("random", 4), ("random", 0)],
+        [("random", 8)],
+        [("full", 15), ("chain", 12), ("random", 3)],
+        [("random", 16), ("full", 15)],
+        [("chain", 31)] * 5,
+    ],
+)
+def test_tables_and_masks_find_the_same_exits(shapes):
+    forest, features = forest_of(shapes), rows()
+    features[60, :] = [np.inf, -np.inf, 3e38, -3e38, 0.0]
+    first = first_of(forest)
+    intervals = Intervals.build(first, forest.feature, forest.threshold)
+    trees = np.random.default_rng(2).permutation(len(shapes))
+    part = first.of(trees)
+    masks = ExitMasks.build(part, forest.feature, forest.threshold, forest.set_start)
+    tables = ExitTables.build(part, forest.feature, forest.threshold, intervals)
+    asked = masks.graph(_tensor(features), None).numpy()
+    looked_up = tables.graph(intervals.graph(_tensor(features))).numpy()
+    np.testing.assert_array_equal(looked_up, asked)
+    np.testing.assert_array_equal(
+        np.take_along_axis(part.exits, looked_up, axis=1), arrivals(forest, features)[trees]
+    )
+
+
+def test_tables_of_trees_without_splits_beside_others():
+    forest, features = forest_of([("random", 40), ("random", 0), ("random", 0)]), rows()
+    first = first_of(forest)
+    intervals = Intervals.build(first, forest.feature, forest.threshold)
+    tables = ExitTables.build(first.of(np.array([1, 2])), forest.feature, forest.threshold, intervals)
+    assert [table is None for table in tables.tables] == [False, True, True, True, True]
+    assert not tables.graph(intervals.graph(_tensor(features))).numpy().any()
+
+
+def test_tables_are_for_few_columns_and_small():
+    forest = forest_of([("full", 31)] * 40)
+    first = first_of(forest)
+    assert Intervals.build(first, forest.feature, forest.threshold).pay(first)
+    many = np.random.default_rng(0).integers(0, 400, len(forest.feature))
+    assert not Intervals.build(first, many, forest.threshold).pay(first)
+    different = np.random.default_rng(0).normal(size=len(forest.threshold)).astype(np.float32)
+    assert Intervals.build(first, forest.feature, different).pay(first)
+    large = first.of(np.tile(np.arange(40), 100))
+    assert not Intervals.build(large, forest.feature, different).pay(large)
+    stumps = first_of(forest_of([("random", 0)] * 3))
+    assert not Intervals.build(stumps, forest.feature, forest.threshold).pay(stumps)
+
+
+@pytest.mark.parametrize("with_tables", [True, False])
+@pytest.mark.parametrize("trees_at_once", [2048, 3])
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_the_graph_adds_up_what_stepping_down_adds_up(turns):
+def test_the_graph_adds_up_what_stepping_down_adds_up(turns, trees_at_once, with_tables, monkeypatch):
     import tensorflow as tf
 
+    monkeypatch.setattr(_trees, "_TREES_AT_ONCE", trees_at_once)
+    monkeypatch.setattr(Intervals, "pay", lambda *_: with_tables)
     shapes = [("random", 150), ("full", 31), ("chain", 40), ("random", 0), ("random", 90), ("full", 7)]
     forest, features = forest_of(shapes, turns), rows()
     features[3, 1] = np.nan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoflow.components.stored import stored
+from autoflow.components.stored import looked_up, stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -82,7 +82,7 @@ class CategorySets:
         import tensorflow as tf
 
         code = tf.cast(tf.clip_by_value(values, -1.0, float(self.num_codes)), tf.int32)
-        return tf.gather(stored(self.flags), start + code)
+        return looked_up(stored(self.flags), start + code)
 
     def each_outside_graph(self, starts: np.ndarray, columns: np.ndarray, by_column: tf.Tensor) -> tf.Tensor:
         """Returns `tf.bool[S, B]`: for each set and row whether the row's code is outside.

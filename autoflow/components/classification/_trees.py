@@ -6,20 +6,26 @@ and an addition, done for all trees and rows at once. Reading library models is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoflow.components.classification._category_sets import NO_SET, CategorySets
+from autoflow.components.classification._exit_masks import ExitMasks
+from autoflow.components.classification._exit_tables import ExitTables, Intervals
 from autoflow.components.classification._first_splits import FirstSplits
-from autoflow.components.stored import stored
+from autoflow.components.stored import looked_up, stored
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 _SHARE_GOING = 0.9
 """Of the trees in a step: where fewer still have steps to go, the others are left out."""
+
+_TREES_AT_ONCE = 2048
+"""Trees whose rows a graph leads to their leaves before it looks at the next ones."""
 
 _CHUNK = 1 << 17
 """Pairs of tree and row that NumPy walks at once: the working arrays stay in the second-level cache."""
@@ -193,26 +199,55 @@ class Forest:
             known = tf.where(tf.math.is_nan(features), tf.zeros_like(features), features)
         else:
             known = self.sets.filled_graph(features)
-        first = FirstSplits.build(self.roots, self.feature, self.threshold, self.child, self.set_start)
-        place = first.graph(known, self.sets)
-        if first.rest.any():
-            node = self._on_graph(tf.gather(stored(first.exits.ravel()), place), first.rest, known)
-            leaves, leaf = self.values, self.leaf
-            if leaves.shape[1] > 1:  # of shares of classes; those of boosters differ
-                leaves, number = _distinct_rows(leaves)
-                leaf = number[leaf]
-            values = tf.gather(stored(leaves), tf.gather(stored(leaf), node))
-        else:
-            values = tf.gather(stored(self.values[self.leaf[first.exits.ravel()]]), place)
-        if self.turns > 1:
-            values = tf.gather(values, np.argsort(first.order))
+        first = FirstSplits.build(self.roots, self.child)
+        ask = self._asker(first, known)
+        leaves, leaf = self.values, self.leaf
+        if leaves.shape[1] > 1:  # of shares of classes; those of boosters differ
+            leaves, number = _distinct_rows(leaves)
+            leaf = number[leaf]
+        total: tf.Tensor | None = None
+        step = max(1, _TREES_AT_ONCE // self.turns) * self.turns
+        for start in range(0, len(self.roots), step):
+            rest = first.rest[start : start + step]
+            order = np.argsort(-rest, kind="stable")
+            part = first.of(start + order)
+            # one part after the other, so that what is in between stays in the cache
+            with tf.control_dependencies([] if total is None else [total]):
+                lowest = ask(part)
+            place = lowest + _starts(part.exits)
+            if part.rest.any():
+                node = self._on_graph(looked_up(stored(part.exits.ravel()), place), part.rest, known)
+                values = looked_up(stored(leaves), looked_up(stored(leaf), node))
+            else:
+                values = looked_up(stored(leaves[leaf[part.exits.ravel()]]), place)
+            if self.turns > 1 and part.rest.any():
+                values = tf.gather(values, np.argsort(order))
+            sums = self._added_up(values)
+            total = sums if total is None else total + sums
+        return tf.cast(total, tf.float32)
+
+    def _asker(self, first: FirstSplits, known: tf.Tensor) -> Callable[[FirstSplits], tf.Tensor]:
+        """Returns what asks the first splits of some trees, the faster way."""
+        if self.sets is None:
+            intervals = Intervals.build(first, self.feature, self.threshold)
+            if intervals.pay(first):
+                within = intervals.graph(known)
+                return lambda part: ExitTables.build(part, self.feature, self.threshold, intervals).graph(
+                    within
+                )
+        return lambda part: ExitMasks.build(part, self.feature, self.threshold, self.set_start).graph(
+            known, self.sets
+        )
+
+    def _added_up(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns `tf[B, turns * width]`, the sums of leaves `tf.float32[T, B, width]`."""
+        import tensorflow as tf
+
         width = self.values.shape[1]
-        groups = len(self.roots) // self.turns
-        rows = tf.shape(features)[0]
+        rows = tf.shape(values)[1]
         precise = tf.cast(values, tf.float64) if width == 1 else values
-        grouped = tf.reduce_sum(tf.reshape(precise, [groups, self.turns, rows, width]), axis=0)
-        sums = tf.reshape(tf.transpose(grouped, [1, 0, 2]), [rows, self.turns * width])
-        return tf.cast(sums, tf.float32)
+        grouped = tf.reduce_sum(tf.reshape(precise, [-1, self.turns, rows, width]), axis=0)
+        return tf.reshape(tf.transpose(grouped, [1, 0, 2]), [rows, self.turns * width])
 
     def _on_graph(self, node: tf.Tensor, rest: np.ndarray, known: tf.Tensor) -> tf.Tensor:
         """Returns the leaves `tf.int32[T, B]` below nodes `tf.int32[T, B]`, for features without NaN.
@@ -226,7 +261,7 @@ class Forest:
 
         rows, columns = tf.shape(known)[0], tf.shape(known)[1]
         flat, first = tf.reshape(known, [-1]), tf.range(rows) * columns
-        # TensorFlow's gather costs the same for one number and for four: one table, one look-up a step
+        # TensorFlow's look-up costs the same for one number and for four: one table, one look-up a step
         parts = [self.feature, self.child, self.threshold.view(np.int32)]
         table = stored(np.stack(parts if self.sets is None else [*parts, self.set_start], axis=1))
         arrived = []
@@ -236,13 +271,18 @@ class Forest:
             if going < _SHARE_GOING * int(node.shape[0]):
                 arrived.append(node[going:])
                 node = node[:going]
-            feature, child, threshold, *start = tf.unstack(tf.gather(table, node), axis=-1)
-            value = tf.gather(flat, feature + first)
+            feature, child, threshold, *start = tf.unstack(looked_up(table, node), axis=-1)
+            value = looked_up(flat, feature + first)
             beyond = value > tf.bitcast(threshold, tf.float32)
             if self.sets is not None:
                 beyond = beyond | self.sets.outside_graph(start[0], value)
             node = child + tf.cast(beyond, tf.int32)
         return tf.concat([node, *reversed(arrived)], axis=0)
+
+
+def _starts(exits: np.ndarray) -> np.ndarray:
+    """Returns `int32[T, 1]`, where the exits of each tree begin when all lie in one row."""
+    return np.arange(len(exits), dtype=np.int32)[:, None] * np.int32(exits.shape[1])
 
 
 def _distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
