@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
-
-import psutil
+from pathlib import Path
 
 from autoflow.errors import UsageError
 
@@ -48,6 +48,16 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def _process_age() -> float:
+    """Returns the seconds since this process was started.
+
+    Both from the clock that began with the machine: psutil's time of day is up to a second off, as Linux
+    tells in whole seconds when the machine began.
+    """
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True)
 class Budget:
     """A span of time that began at `started`, read from the monotonic clock of this machine.
@@ -63,7 +73,7 @@ class Budget:
     @classmethod
     def since_process_start(cls, seconds: float) -> Budget:
         """Returns a budget that began when this process did, so that imports count."""
-        age = max(0.0, time.time() - psutil.Process().create_time())
+        age = _process_age()
         # a process older than a minute is a notebook or a service: its life is not part of the budget
         return cls(seconds, time.monotonic() - (age if age < 60 else 0.0))
 

@@ -1,5 +1,9 @@
 """Durations and deadlines."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
 from autoflow.budget import Budget, format_duration, parse_duration
@@ -43,3 +47,19 @@ def test_a_budget_counts_down():
     budget = Budget(100.0)
     assert 99 < budget.remaining() <= 100
     assert Budget(100.0, budget.started - 40).elapsed() == pytest.approx(40, abs=1)
+
+
+def test_the_budget_of_a_process_began_when_it_did():
+    began = time.monotonic()
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import time; time.sleep(0.5)\n"
+            "from autoflow.budget import Budget; print(Budget.since_process_start(60.0).started)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(told.stdout) == pytest.approx(began, abs=0.2)

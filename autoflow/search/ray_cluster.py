@@ -86,7 +86,7 @@ def _initialise(num_cpus: int, address: str | None, session: str) -> None:
         if address is not None:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
             return
-        with _in_groups_of_their_own(), _not_listening():
+        with _in_groups_of_their_own(), _not_listening(), _without_onlookers():
             ray.init(
                 address="local",  # a stale or foreign cluster on this machine is none of ours
                 num_cpus=num_cpus,
@@ -223,6 +223,27 @@ def _not_listening() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = before
+
+
+@contextlib.contextmanager
+def _without_onlookers() -> Iterator[None]:
+    """Keeps Ray from starting what nobody here looks at: its dashboard, its reader of logs, its autoscaler.
+
+    These are Python processes of two core-seconds together, beside which workers start two seconds later on
+    two cores, and there is no option for any of them.
+    """
+    from ray._private.node import Node
+
+    def start_api_server(node: Node, **_: object) -> None:
+        node._webui_url = None
+
+    nothing = dict.fromkeys(("start_log_monitor", "start_monitor"), lambda node: None)
+    with contextlib.ExitStack() as stack:
+        for name, instead in {"start_api_server": start_api_server, **nothing}.items():
+            if hasattr(Node, name):  # a Ray without it starts no such process
+                stack.callback(setattr, Node, name, getattr(Node, name))
+                setattr(Node, name, instead)
+        yield
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from autoflow.search.ray_cluster import _in_groups_of_their_own, _not_listening
 DRIVER = """
 import os, secrets
 from pathlib import Path
-from autoflow.search.leftovers import Watcher, scratch_folder
+from autoflow.search.leftovers import Watcher, marked, scratch_folder
 from autoflow.search.ray_cluster import start_ray, stop_ray
 
 class Environment:
@@ -27,6 +27,8 @@ watcher = Watcher(name)
 cluster = start_ray(1, None, name)
 import ray
 names = ray.get(ray.remote(Environment).remote().names.remote())
+started = " ".join(Path("/proc", str(process), "cmdline").read_text() for process in marked(name))
+assert "ray::" in started and not any(script in started for script in ("dashboard.py", "monitor.py"))
 stop_ray(cluster)
 watcher.close()
 assert "GRPC_EXPERIMENTS" not in os.environ
@@ -66,7 +68,7 @@ def test_ray_takes_no_signal_over_while_it_starts() -> None:
 
 
 @pytest.mark.parametrize("before", ["", "import ray"])
-def test_ray_starts_whoever_imported_it_and_leaves_no_socket(before: str) -> None:
+def test_ray_starts_whoever_imported_it_without_onlookers_and_leaves_no_socket(before: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
     done = subprocess.run(
         [sys.executable, "-c", before + DRIVER], capture_output=True, text=True, env=environment
