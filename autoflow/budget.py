@@ -54,8 +54,8 @@ def _process_age() -> float:
     Both from the clock that began with the machine: psutil's time of day is up to a second off, as Linux
     tells in whole seconds when the machine began.
     """
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
 
 
 @dataclass(frozen=True)

@@ -230,19 +230,16 @@ def _without_onlookers() -> Iterator[None]:
     """Keeps Ray from starting what nobody here looks at: its dashboard, its reader of logs, its autoscaler.
 
     These are Python processes of two core-seconds together, beside which workers start two seconds later on
-    two cores, and there is no option for any of them.
+    two cores, and there is no option for any of them. A Ray with all its extras notes every second, in the
+    session's scratch folder, that it does not find its dashboard.
     """
     from ray._private.node import Node
 
-    def start_api_server(node: Node, **_: object) -> None:
-        node._webui_url = None
-
-    nothing = dict.fromkeys(("start_log_monitor", "start_monitor"), lambda node: None)
     with contextlib.ExitStack() as stack:
-        for name, instead in {"start_api_server": start_api_server, **nothing}.items():
-            if hasattr(Node, name):  # a Ray without it starts no such process
+        for name in ("start_api_server", "start_log_monitor", "start_monitor"):
+            if hasattr(Node, name):  # its private methods may have other names one day
                 stack.callback(setattr, Node, name, getattr(Node, name))
-                setattr(Node, name, instead)
+                setattr(Node, name, lambda node, **options: None)
         yield
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from traced import graph_answers
 
 from autoflow.components.base import FitContext, LabelledFeatures
+from autoflow.components.classification import _forest_graph
 from autoflow.components.classification._category_sets import CategorySets
 from autoflow.components.classification._classes import log_loss
 from autoflow.components.classification._tree_readers import read_lightgbm
@@ -48,19 +50,13 @@ def strange_rows() -> np.ndarray:
     return rows
 
 
-def graph_answers(fitted: object, features: np.ndarray) -> np.ndarray:
-    import tensorflow as tf
-
-    spec = tf.TensorSpec([None, features.shape[1]], tf.float32)
-    return tf.function(fitted.graph, input_signature=[spec], autograph=False)(features).numpy()
-
-
 @pytest.mark.parametrize(("num_classes", "num_leaves"), [(2, 31), (4, 31), (2, 120)])
 def test_lightgbm_numpy_and_graph_agree_on_known_unseen_and_missing_codes(
-    num_classes: int, num_leaves: int
+    num_classes: int, num_leaves: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import lightgbm
 
+    monkeypatch.setattr(_forest_graph, "_TREES_AT_ONCE", 13)
     train = mixed_rows(3000, num_classes)
     objective = (
         {"objective": "binary"} if num_classes == 2 else {"objective": "multiclass", "num_class": num_classes}

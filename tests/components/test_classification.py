@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from traced import graph_answers
 
 from autoflow.components.base import FitContext, HopelessTrial, LabelledFeatures, MatrixClassifier
 from autoflow.components.classification._classes import PresentClasses, log_loss
@@ -41,13 +42,6 @@ def quick(component: type[MatrixClassifier]) -> MatrixClassifier:
     """The default with less work where it has a number of trees."""
     model = component()
     return replace(model, num_trees=40) if component.__name__ in ("RandomForest", "ExtraTrees") else model
-
-
-def graph_answers(fitted: object, features: np.ndarray) -> np.ndarray:
-    import tensorflow as tf
-
-    spec = tf.TensorSpec([None, features.shape[1]], tf.float32)
-    return tf.function(fitted.graph, input_signature=[spec], autograph=False)(features).numpy()
 
 
 def profile(num_rows: int, num_classes: int, columns: int = 10) -> DataProfile:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from traced import graph_answers
 
-from autoflow.components.classification import _trees
+from autoflow.components.classification import _forest_graph
 from autoflow.components.classification._category_sets import NO_SET
 from autoflow.components.classification._exit_masks import ExitMasks
 from autoflow.components.classification._exit_tables import ExitTables, Intervals
 from autoflow.components.classification._first_splits import FirstSplits
+from autoflow.components.classification._forest_graph import forest_sums
 from autoflow.components.classification._trees import Forest
 from autoflow.components.stored import keeping
 
@@ -109,13 +111,15 @@ def test_the_longest_ways_are_shortened():
 
 
 def test_equal_splits_are_asked_once():
-    forest = forest_of([("random", 20)] * 8)
+    forest = forest_of([*[("random", 20)] * 8, ("random", 5)])
     forest.feature[:] = 2
     forest.threshold[np.isfinite(forest.threshold)] = 0.5
     masks = ExitMasks.build(
         first_of(forest), forest.feature, forest.threshold, np.full_like(forest.set_start, NO_SET)
     )
-    assert masks.feature.tolist() == [2]
+    # what unused places ask is one more
+    assert masks.feature.tolist() == [0, 2]
+    assert masks.threshold.tolist() == [np.inf, 0.5]
 
 
 MANY = [("random", 200), ("chain", 31), ("full", 3), ("random", 0), ("random", 31), ("random", 1)]
@@ -129,6 +133,7 @@ MANY = [("random", 200), ("chain", 31), ("full", 3), ("random", 0), ("random", 3
         [("random", 8)],
         [("full", 15), ("chain", 12), ("random", 3)],
         [("random", 16), ("full", 15)],
+        [("random", 30)],
         [("chain", 31)] * 5,
     ],
 )
@@ -149,44 +154,55 @@ def test_tables_and_masks_find_the_same_exits(shapes):
     )
 
 
-def test_tables_of_trees_without_splits_beside_others():
+def test_trees_without_splits_beside_others():
     forest, features = forest_of([("random", 40), ("random", 0), ("random", 0)]), rows()
     first = first_of(forest)
     intervals = Intervals.build(first, forest.feature, forest.threshold)
-    tables = ExitTables.build(first.of(np.array([1, 2])), forest.feature, forest.threshold, intervals)
+    part = first.of(np.array([1, 2]))
+    tables = ExitTables.build(part, forest.feature, forest.threshold, intervals)
     assert [table is None for table in tables.tables] == [False, True, True, True, True]
     assert not tables.graph(intervals.graph(_tensor(features))).numpy().any()
+    masks = ExitMasks.build(part, forest.feature, forest.threshold, forest.set_start)
+    assert not masks.graph(_tensor(features), None).numpy().any()
 
 
 def test_tables_are_for_few_columns_and_small():
     forest = forest_of([("full", 31)] * 40)
     first = first_of(forest)
-    assert Intervals.build(first, forest.feature, forest.threshold).pay(first)
+    assert Intervals.build(first, forest.feature, forest.threshold).are_worthwhile(first)
     many = np.random.default_rng(0).integers(0, 400, len(forest.feature))
-    assert not Intervals.build(first, many, forest.threshold).pay(first)
+    assert not Intervals.build(first, many, forest.threshold).are_worthwhile(first)
     different = np.random.default_rng(0).normal(size=len(forest.threshold)).astype(np.float32)
-    assert Intervals.build(first, forest.feature, different).pay(first)
+    assert Intervals.build(first, forest.feature, different).are_worthwhile(first)
     large = first.of(np.tile(np.arange(40), 100))
-    assert not Intervals.build(large, forest.feature, different).pay(large)
+    assert not Intervals.build(large, forest.feature, different).are_worthwhile(large)
     stumps = first_of(forest_of([("random", 0)] * 3))
-    assert not Intervals.build(stumps, forest.feature, forest.threshold).pay(stumps)
+    assert not Intervals.build(stumps, forest.feature, forest.threshold).are_worthwhile(stumps)
 
 
 @pytest.mark.parametrize("with_tables", [True, False])
 @pytest.mark.parametrize("trees_at_once", [2048, 3])
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_the_graph_adds_up_what_stepping_down_adds_up(turns, trees_at_once, with_tables, monkeypatch):
-    import tensorflow as tf
-
-    monkeypatch.setattr(_trees, "_TREES_AT_ONCE", trees_at_once)
-    monkeypatch.setattr(Intervals, "pay", lambda *_: with_tables)
+@pytest.mark.parametrize(("turns", "width"), [(1, 1), (2, 1), (3, 1), (1, 4)])
+def test_the_graph_adds_up_what_stepping_down_adds_up(turns, width, trees_at_once, with_tables, monkeypatch):
+    monkeypatch.setattr(_forest_graph, "_TREES_AT_ONCE", trees_at_once)
+    monkeypatch.setattr(Intervals, "are_worthwhile", lambda *_: with_tables)
     shapes = [("random", 150), ("full", 31), ("chain", 40), ("random", 0), ("random", 90), ("full", 7)]
-    forest, features = forest_of(shapes, turns), rows()
+    forest, features = forest_of(shapes, turns, width), rows()
     features[3, 1] = np.nan
-    answer = tf.function(forest.graph)(tf.constant(features)).numpy()
-    np.testing.assert_allclose(answer, forest.sums(features), atol=1e-6)
-    alone = [forest.graph(tf.constant(features[row : row + 1])).numpy()[0] for row in range(8)]
-    np.testing.assert_allclose(alone, forest.sums(features[:8]), atol=1e-6)
+    forest.threshold[forest.roots[:2]] = [np.inf, -np.inf]
+    expected = forest.sums(features)
+    np.testing.assert_allclose(graph_answers(forest, features), expected, atol=1e-6)
+    alone = [graph_answers(forest, features[row : row + 1])[0] for row in range(4)]
+    np.testing.assert_allclose(alone, expected[:4], atol=1e-6)
+    assert graph_answers(forest, features[:0]).shape == (0, turns * width)
+
+
+@pytest.mark.parametrize("with_tables", [True, False])
+@pytest.mark.parametrize("shape", [("random", 150), ("random", 5), ("chain", 33)])
+def test_the_graph_of_a_single_tree(shape, with_tables, monkeypatch):
+    monkeypatch.setattr(Intervals, "are_worthwhile", lambda *_: with_tables)
+    forest, features = forest_of([shape]), rows()
+    np.testing.assert_allclose(graph_answers(forest, features), forest.sums(features), atol=1e-6)
 
 
 def test_equal_leaves_are_held_once():
@@ -203,7 +219,7 @@ def test_equal_leaves_are_held_once():
 
     with pytest.MonkeyPatch.context() as patched, keeping(keep):
         patched.setattr("autoflow.components.stored.LEAST_BYTES", 0)
-        answer = forest.graph(_tensor(features)).numpy()
+        answer = forest_sums(forest, _tensor(features)).numpy()
     np.testing.assert_allclose(answer, forest.sums(features), atol=1e-5)
     assert [len(values) for values in kept if values.shape[-1] == 3 and values.dtype == np.float32] == [4]
 

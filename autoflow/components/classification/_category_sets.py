@@ -1,6 +1,6 @@
 """Sets of category codes as one table of flags, in which a forest looks up its decisions on categories.
 
-The walk down the trees is in `_trees`; nothing about trees may enter this file.
+The walk down the trees is in `_trees` and `_forest_graph`; nothing about trees may enter this file.
 """
 
 from __future__ import annotations

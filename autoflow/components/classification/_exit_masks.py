@@ -1,4 +1,4 @@
-"""Asks the first splits of all trees one place after the other: for many columns, and sets of categories."""
+"""Asks the first splits of trees one place after the other: for many columns, and for sets of categories."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8192
 """Different splits by thresholds that are asked in one operation."""
+
+_NEVER = int(np.array(np.inf, np.float32).view(np.int32))
+"""Bits of a threshold that nothing is above."""
 
 _ALL_BUT_LAST = 2 ** (MOST_EXITS - 1) - 1
 
@@ -44,7 +47,7 @@ class ExitMasks:
     ) -> ExitMasks:
         """Returns what asks `first`; the other arguments are those of a `Forest`."""
         looks = np.stack([set_start, feature, threshold.view(np.int32)], axis=-1)[first.asked]
-        looks[~first.is_used] = looks[first.is_used][:1]  # any that is asked anyway
+        looks[~first.is_used] = NO_SET, 0, _NEVER
         different, number = _distinct_looks(looks)
         by_threshold = different[:, 0] == NO_SET
         return cls(
@@ -63,7 +66,7 @@ class ExitMasks:
         by_column = tf.transpose(features)
         # part by part: the values of all splits and rows would take four times the room of the answers
         answers = [
-            tf.gather(by_column, self.feature[:num_thresholds][part]) > self.threshold[part, None]
+            tf.gather(by_column, stored(self.feature[part])) > stored(self.threshold[part, None])
             for part in np.split(np.arange(num_thresholds), range(_AT_ONCE, num_thresholds, _AT_ONCE))
         ]
         if sets is not None and len(self.set_start):

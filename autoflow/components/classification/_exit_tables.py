@@ -1,4 +1,4 @@
-"""Asks the first splits of all trees one column after the other: for few columns, the faster way.
+"""Asks the first splits of trees one column after the other: for few columns, the faster way.
 
 What all splits of a tree that look at one column leave of its exits depends on nothing but where the value
 lies between their thresholds. So each column has a table of masks, a row for each interval, and looking it up
@@ -21,7 +21,7 @@ from autoflow.components.stored import stored
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_MOST_BYTES = 16_000_000
+_MOST_BYTES = 10_000_000
 """Of all tables of a forest: more would make exports large."""
 
 _COLUMNS_A_PLACE = 1.7
@@ -47,7 +47,7 @@ class Intervals:
         columns = np.unique(feature[asked])
         return cls(columns, tuple(np.unique(threshold[asked[feature[asked] == each]]) for each in columns))
 
-    def pay(self, first: FirstSplits) -> bool:
+    def are_worthwhile(self, first: FirstSplits) -> bool:
         """Tells whether tables of these trees are small, and faster than to ask one place after the other."""
         places, num_trees = first.asked.shape
         num_bytes = _word(first.exits.shape[1]).itemsize
@@ -72,8 +72,8 @@ class ExitTables:
 
     Args:
         tables: of each column `int64[intervals, W]`, masks of several trees in one number; None where none of
-            the trees looks at it. The first one is always there, and has no bit of a 32nd exit, as in
-            `ExitMasks`.
+            the trees looks at it. The first one is always there; where there are 33 exits, it holds no
+            bit of the 32nd, as in `ExitMasks`.
         word: type of the mask of a tree.
         num_trees: trees; the others in the numbers are none.
     """
@@ -89,7 +89,7 @@ class ExitTables:
         """Returns the tables of some trees; the arguments are those of `Intervals.build`."""
         num_trees, num_exits = first.exits.shape
         word = _word(num_exits)
-        width = -(-num_trees // (8 // word.itemsize)) * (8 // word.itemsize)
+        width = _padded(num_trees, word)
         looks = np.where(first.is_used, feature[first.asked], -1)
         all_but_last = np.array(-1 if num_exits <= MOST_EXITS else np.iinfo(word).max, word)
         tables: list[np.ndarray | None] = []
@@ -117,10 +117,16 @@ class ExitTables:
                 left_over = tf.gather(stored(table), interval)
             alive = left_over if alive is None else tf.bitwise.bitwise_and(alive, left_over)
         words = tf.bitcast(alive, tf.as_dtype(self.word))
-        lowest = tf.reshape(lowest_bit(words), [tf.shape(words)[0], -1])
-        return tf.cast(tf.transpose(lowest)[: self.num_trees], tf.int32)
+        lowest = tf.transpose(tf.reshape(lowest_bit(words), [-1, _padded(self.num_trees, self.word)]))
+        return tf.cast(lowest[: self.num_trees], tf.int32)
 
 
 def _word(num_exits: int) -> np.dtype:
     """Returns the smallest type with a bit for each exit."""
     return np.dtype(np.int8 if num_exits <= 8 else np.int16 if num_exits <= 16 else np.int32)
+
+
+def _padded(num_trees: int, word: np.dtype) -> int:
+    """Returns for how many trees there are masks in numbers of eight bytes."""
+    together = 8 // word.itemsize
+    return -(-num_trees // together) * together

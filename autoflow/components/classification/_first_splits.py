@@ -2,7 +2,7 @@
 
 A step down a tree costs TensorFlow two look-ups of single numbers, and those are slow. The splits near the
 roots are all asked at once, and bit masks tell where the answers lead: QuickScorer (Lucchese et al., SIGIR
-2015). How they are asked is in `_exit_masks` and `_exit_tables`, stepping on from there in `_trees`.
+2015). How they are asked is in `_exit_masks` and `_exit_tables`, stepping on from there in `_forest_graph`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
 from autoflow.components.classification._classes import PresentClasses, Spread, log_loss
+from autoflow.components.classification._forest_graph import forest_sums
 from autoflow.components.classification._tree_readers import read_sklearn
 from autoflow.components.classification._trees import Forest
 from autoflow.data.schema import DataProfile
@@ -135,7 +136,7 @@ class FittedForest(FittedClassifier):
 
     def graph(self, features: tf.Tensor) -> tf.Tensor:
         """Asks the trees as TensorFlow ops."""
-        return self.spread.graph(self.forest.graph(features))
+        return self.spread.graph(forest_sums(self.forest, features))
 
     def lightened(self, weight: float) -> FittedForest:
         """Returns its first trees: what T of them add to the noise of a mean is this weight over sqrt(T)."""

@@ -6,26 +6,11 @@ and an addition, done for all trees and rows at once. Reading library models is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoflow.components.classification._category_sets import NO_SET, CategorySets
-from autoflow.components.classification._exit_masks import ExitMasks
-from autoflow.components.classification._exit_tables import ExitTables, Intervals
-from autoflow.components.classification._first_splits import FirstSplits
-from autoflow.components.stored import looked_up, stored
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-_SHARE_GOING = 0.9
-"""Of the trees in a step: where fewer still have steps to go, the others are left out."""
-
-_TREES_AT_ONCE = 2048
-"""Trees whose rows a graph leads to their leaves before it looks at the next ones."""
 
 _CHUNK = 1 << 17
 """Pairs of tree and row that NumPy walks at once: the working arrays stay in the second-level cache."""
@@ -190,109 +175,6 @@ class Forest:
         precise = np.float64 if width == 1 else np.float32
         grouped = values.reshape(-1, self.turns, rows, width).sum(axis=0, dtype=precise)
         return np.asarray(grouped.transpose(1, 0, 2).reshape(rows, self.turns * width), np.float32)
-
-    def graph(self, features: tf.Tensor) -> tf.Tensor:
-        """Returns the same as `sums` for `tf.float32[B, d]`."""
-        import tensorflow as tf
-
-        if self.sets is None:
-            known = tf.where(tf.math.is_nan(features), tf.zeros_like(features), features)
-        else:
-            known = self.sets.filled_graph(features)
-        first = FirstSplits.build(self.roots, self.child)
-        ask = self._asker(first, known)
-        leaves, leaf = self.values, self.leaf
-        if leaves.shape[1] > 1:  # of shares of classes; those of boosters differ
-            leaves, number = _distinct_rows(leaves)
-            leaf = number[leaf]
-        total: tf.Tensor | None = None
-        step = max(1, _TREES_AT_ONCE // self.turns) * self.turns
-        for start in range(0, len(self.roots), step):
-            rest = first.rest[start : start + step]
-            order = np.argsort(-rest, kind="stable")
-            part = first.of(start + order)
-            # one part after the other, so that what is in between stays in the cache
-            with tf.control_dependencies([] if total is None else [total]):
-                lowest = ask(part)
-            place = lowest + _starts(part.exits)
-            if part.rest.any():
-                node = self._on_graph(looked_up(stored(part.exits.ravel()), place), part.rest, known)
-                values = looked_up(stored(leaves), looked_up(stored(leaf), node))
-            else:
-                values = looked_up(stored(leaves[leaf[part.exits.ravel()]]), place)
-            if self.turns > 1 and part.rest.any():
-                values = tf.gather(values, np.argsort(order))
-            sums = self._added_up(values)
-            total = sums if total is None else total + sums
-        return tf.cast(total, tf.float32)
-
-    def _asker(self, first: FirstSplits, known: tf.Tensor) -> Callable[[FirstSplits], tf.Tensor]:
-        """Returns what asks the first splits of some trees, the faster way."""
-        if self.sets is None:
-            intervals = Intervals.build(first, self.feature, self.threshold)
-            if intervals.pay(first):
-                within = intervals.graph(known)
-                return lambda part: ExitTables.build(part, self.feature, self.threshold, intervals).graph(
-                    within
-                )
-        return lambda part: ExitMasks.build(part, self.feature, self.threshold, self.set_start).graph(
-            known, self.sets
-        )
-
-    def _added_up(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns `tf[B, turns * width]`, the sums of leaves `tf.float32[T, B, width]`."""
-        import tensorflow as tf
-
-        width = self.values.shape[1]
-        rows = tf.shape(values)[1]
-        precise = tf.cast(values, tf.float64) if width == 1 else values
-        grouped = tf.reduce_sum(tf.reshape(precise, [-1, self.turns, rows, width]), axis=0)
-        return tf.reshape(tf.transpose(grouped, [1, 0, 2]), [rows, self.turns * width])
-
-    def _on_graph(self, node: tf.Tensor, rest: np.ndarray, known: tf.Tensor) -> tf.Tensor:
-        """Returns the leaves `tf.int32[T, B]` below nodes `tf.int32[T, B]`, for features without NaN.
-
-        Args:
-            node: of trees in any order.
-            rest: `int[T]`, the most steps to go in each tree, descending.
-            known: `tf.float32[B, d]`.
-        """
-        import tensorflow as tf
-
-        rows, columns = tf.shape(known)[0], tf.shape(known)[1]
-        flat, first = tf.reshape(known, [-1]), tf.range(rows) * columns
-        # TensorFlow's look-up costs the same for one number and for four: one table, one look-up a step
-        parts = [self.feature, self.child, self.threshold.view(np.int32)]
-        table = stored(np.stack(parts if self.sets is None else [*parts, self.set_start], axis=1))
-        arrived = []
-        # unrolled: a while loop costs more than the gathers of one row
-        for step in range(int(rest[0])):
-            going = int((rest > step).sum())
-            if going < _SHARE_GOING * int(node.shape[0]):
-                arrived.append(node[going:])
-                node = node[:going]
-            feature, child, threshold, *start = tf.unstack(looked_up(table, node), axis=-1)
-            value = looked_up(flat, feature + first)
-            beyond = value > tf.bitcast(threshold, tf.float32)
-            if self.sets is not None:
-                beyond = beyond | self.sets.outside_graph(start[0], value)
-            node = child + tf.cast(beyond, tf.int32)
-        return tf.concat([node, *reversed(arrived)], axis=0)
-
-
-def _starts(exits: np.ndarray) -> np.ndarray:
-    """Returns `int32[T, 1]`, where the exits of each tree begin when all lie in one row."""
-    return np.arange(len(exits), dtype=np.int32)[:, None] * np.int32(exits.shape[1])
-
-
-def _distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the different rows of `float32[n, width]`, and `int32[n]`, which of them each is.
-
-    Leaves of a few rows are all alike in a forest, of 270,000 some hundreds differ.
-    """
-    whole = np.ascontiguousarray(values).view(np.dtype((np.void, values.itemsize * values.shape[1])))
-    _, first, number = np.unique(whole.ravel(), return_index=True, return_inverse=True)
-    return values[first], number.astype(np.int32)
 
 
 def round_down(values: np.ndarray) -> np.ndarray:

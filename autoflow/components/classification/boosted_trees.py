@@ -9,6 +9,7 @@ import numpy as np
 
 from autoflow.components.base import FitContext, FittedClassifier, LabelledFeatures, MatrixClassifier
 from autoflow.components.classification._classes import PresentClasses, Spread, softmax
+from autoflow.components.classification._forest_graph import forest_sums
 from autoflow.components.classification._tree_readers import read_lightgbm
 from autoflow.components.classification._trees import Forest
 from autoflow.components.registry import register
@@ -214,7 +215,7 @@ class FittedBoostedTrees(FittedClassifier):
         """Asks the trees as TensorFlow ops."""
         import tensorflow as tf
 
-        logits = self.forest.graph(features)
+        logits = forest_sums(self.forest, features)
         if len(self.spread.present) == 2:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=1)
         return self.spread.graph(tf.nn.softmax(logits))
