@@ -36,7 +36,8 @@ def held_out_figures(
         "validation": _figures(probabilities, rows, experiment.dataset),
         "class_shares": _figures(shares, rows, experiment.dataset),
     }
-    if metrics.clearly_better(experiment.dataset.labels[rows], probabilities, shares):
+    groups = _groups_of(experiment.dataset, rows)
+    if metrics.clearly_better(experiment.dataset.labels[rows], probabilities, shares, groups):
         return scores, ()
     loss, loss_of_shares = (scores[name]["log_loss"] for name in ("validation", "class_shares"))
     doubt = (
@@ -84,7 +85,7 @@ def cross_chosen_figures(
     folds = make_choice_folds(
         dataset.labels[rows],
         feature_keys=dataset.feature_keys()[rows],
-        groups=None if dataset.groups is None else dataset.groups[rows],
+        groups=_groups_of(dataset, rows),
         moments=None if dataset.moments is None else dataset.moments[rows],
         seed=experiment.seed
         + 1,  # other parts than those of a cross-validation: each has fits of all its folds
@@ -112,8 +113,12 @@ def told_contributions(model: WeightedPipelines, dataset: Dataset, observer: Obs
 def _figures_with_error(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:
     right = probabilities[np.arange(len(rows)), dataset.labels[rows]]
     losses = -np.log(np.maximum(right, metrics.SMALLEST_PROBABILITY))
-    error = float(losses.std(ddof=1) / np.sqrt(len(rows)))
+    error = metrics.standard_error(losses, _groups_of(dataset, rows))
     return {**_figures(probabilities, rows, dataset), "log_loss_standard_error": error}
+
+
+def _groups_of(dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
+    return None if dataset.groups is None else dataset.groups[rows]
 
 
 def _figures(probabilities: np.ndarray, rows: np.ndarray, dataset: Dataset) -> Mapping[str, Any]:

@@ -237,12 +237,16 @@ class Finisher:
             return False
 
     def _without(self, gone: Sequence[Member], members: tuple[Member, ...]) -> tuple[Member, ...]:
-        """Returns the members less some, or raises NotFittedError where the best trial alone is better."""
+        """Returns the members less some.
+
+        Raises:
+            NotFittedError: the best trial alone, or the last mean that was fitted, is better.
+        """
         left = [member for member in members if member not in gone]
         total = sum(member.weight for member in left)
         left = [Member(member.trial, member.weight / total) for member in left]
-        best = self.study.ranking()[0]
-        if not left or self._loss(left) > self._loss([Member(best, 1.0)]):
+        others = [self.study.refits.complete, (Member(self.study.ranking()[0], 1.0),)]
+        if not left or self._loss(left) > min(self._loss(each) for each in others if each):
             raise NotFittedError("its members could not be fitted on all rows in time")
         return tuple(left)
 

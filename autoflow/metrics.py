@@ -205,7 +205,33 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.abs(excess).sum() / len(labels))
 
 
-def clearly_better(labels: np.ndarray, probabilities: np.ndarray, others: np.ndarray) -> bool:
+def standard_error(values: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Returns the standard error of the mean of some values, NaN where it cannot be told.
+
+    Rows of a group are alike, so that of groups it is of their sums (Liang and Zeger, Biometrika 1986).
+
+    Args:
+        values: `float[n]`.
+        groups: `int[n]`, equal for rows of one group; None where each row is one.
+
+    >>> round(standard_error(np.array([0.0, 1.0])), 3), standard_error(np.arange(2.0), np.array([5, 5]))
+    (0.5, nan)
+    """
+    deviations = values - values.mean()
+    if groups is not None:
+        deviations = np.bincount(np.unique(groups, return_inverse=True)[1], deviations)
+    count = len(deviations)
+    if count < 2:
+        return math.nan
+    return float(math.sqrt((deviations**2).sum() * count / (count - 1)) / len(values))
+
+
+def clearly_better(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    others: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> bool:
     """Tells whether probabilities beat others on the same rows by more than luck, in log-loss or accuracy.
 
     Rows are compared in pairs; more than luck are three standard errors of their mean difference, as the
@@ -215,12 +241,13 @@ def clearly_better(labels: np.ndarray, probabilities: np.ndarray, others: np.nda
         labels: class codes `int[n]`, n at least 1.
         probabilities: `float[n, C]`.
         others: `float[n, C]`.
+        groups: as in `standard_error`.
     """
     gains = (
         _losses(labels, others) - _losses(labels, probabilities),
         _hits(labels, probabilities).astype(np.float64) - _hits(labels, others),
     )
-    return any(gain.mean() > _SURE * gain.std() / math.sqrt(len(gain)) for gain in gains)
+    return any(gain.mean() > _SURE * standard_error(gain, groups) for gain in gains)
 
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

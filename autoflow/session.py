@@ -37,7 +37,7 @@ from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
-FINISH_SECONDS = 3.3
+FINISH_SECONDS = 3.6
 """Exporting one small model, verifying, reporting and ending Ray: 2.5 s on two busy cores."""
 ENDING_SECONDS = 1.5
 """Of these, what comes after the export: reporting and ending Ray."""
@@ -304,8 +304,11 @@ def workers_and_threads(asked: int | None, cores: int, free_bytes: int) -> tuple
 
     >>> workers_and_threads(None, 8, 6 * 10**9), workers_and_threads(3, 8, 6 * 10**9)
     ((4, 2), (3, 2))
+    >>> workers_and_threads(None, 16, 14 * 10**9)  # nine with a thread each would leave seven cores idle
+    (8, 2)
     """
-    num_workers = asked or max(1, min(cores, int(free_bytes // _WORKER_BYTES)))
+    most = max(1, min(cores, int(free_bytes // _WORKER_BYTES)))
+    num_workers = asked or max(range(1, most + 1), key=lambda number: (number * (cores // number), number))
     return num_workers, max(1, cores // num_workers)
 
 

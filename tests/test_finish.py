@@ -130,6 +130,17 @@ def test_members_that_could_not_be_fitted_again_are_left_out_where_the_others_ar
         finisher._without(members, members)
 
 
+def test_what_is_left_of_a_choice_gives_way_to_a_better_mean_that_is_fitted():
+    labels = np.array([0, 1] * 50, np.int32)
+    fair = np.eye(2, dtype=np.float32)[labels] * 0.6 + 0.2
+    finisher, members = _finisher({number: fair for number in range(4)}, labels)
+    finisher.study.refits.complete = members[:2]
+    assert len(finisher._without(members[3:], members)) == 3
+    finisher.study.ledger.probabilities = lambda number: fair if number > 1 else fair * 1.2 - 0.1
+    with pytest.raises(NotFittedError):
+        finisher._without(members[:3], members)
+
+
 def test_what_is_left_is_judged_by_the_metric_of_the_search():
     labels = np.array([0, 1] * 50, np.int32)
     right = np.eye(2, dtype=np.float32)[labels]

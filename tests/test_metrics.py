@@ -18,6 +18,7 @@ from autoflow.metrics import (
     larger_is_better,
     metric_names,
     score,
+    standard_error,
 )
 
 
@@ -52,6 +53,24 @@ def test_agrees_with_scikit_learn(num_classes: int, seed: int) -> None:
     if num_classes == 2:
         assert scores.f1_positive == pytest.approx(metrics.f1_score(labels, predicted))
         assert scores.top_5_accuracy is None
+
+
+def test_rows_of_a_group_are_no_evidence_of_their_own() -> None:
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 50)
+    of_groups = random.normal(size=20)
+    values = of_groups[groups]
+    assert standard_error(values) == pytest.approx(values.std(ddof=1) / np.sqrt(1000))
+    assert standard_error(values, groups) == pytest.approx(of_groups.std(ddof=1) / np.sqrt(20))
+    labels = (np.arange(1000) % 2).astype(np.int64)
+    shares = np.full((1000, 2), 0.5)
+    told = np.clip(
+        0.5 + 0.1 * (2 * np.eye(2)[labels] - 1) * (of_groups - of_groups.mean() + 0.3)[groups, None],
+        0.01,
+        0.99,
+    )
+    assert clearly_better(labels, told, shares)
+    assert not clearly_better(labels, told, shares, groups)
 
 
 def test_the_luckiest_of_many_is_not_clearly_better_and_a_signal_is() -> None:

@@ -302,8 +302,8 @@ class FitContext:
         seconds: time the fit should take at most; it returns its best state so far when they are over.
         iterations: rounds or epochs to train exactly, without looking at validation rows (a refit);
             None to find the number by early stopping.
-        hopeless_loss: validation log-loss above which a fit that has used a third of its iterations is
-            given up.
+        hopeless_loss: validation log-loss above which a fit is given up that has used a third of its
+            iterations, or that expects to end there.
         memory_bytes: memory that the fit may use, prepared features included.
     """
 
@@ -328,20 +328,22 @@ class FitContext:
         """Whether the fit was told to return what it had."""
         return True in self._looks
 
-    def report(self, progress: float, validation_loss: float) -> None:
+    def report(self, progress: float, validation_loss: float, *, expected_loss: float = -math.inf) -> None:
         """Gives up the fit with HopelessTrial where it cannot catch up.
 
         Args:
             progress: share of the planned iterations done, 0 to 1.
             validation_loss: present log-loss on validation rows.
+            expected_loss: at least what it will be in the end, of a fit that can tell from its course.
         """
         if math.isnan(validation_loss):
             raise HopelessTrial(f"it predicts what is not a number after {progress:.0%} of the iterations")
+        course = f"validation log-loss {validation_loss:.4g} after {progress:.0%} of the iterations"
+        hopeless = f"hopeless beyond {self.hopeless_loss:.4g}"
         if progress >= 1 / 3 and validation_loss > self.hopeless_loss:
-            raise HopelessTrial(
-                f"validation log-loss {validation_loss:.4g} after {progress:.0%} of the iterations, "
-                f"hopeless beyond {self.hopeless_loss:.4g}"
-            )
+            raise HopelessTrial(f"{course}, {hopeless}")
+        if expected_loss > self.hopeless_loss:
+            raise HopelessTrial(f"{course}, {expected_loss:.4g} is expected in the end, {hopeless}")
 
 
 @dataclass(frozen=True)

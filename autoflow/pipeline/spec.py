@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from autoflow.components.base import Classifier, Concatenation, FeatureExtractor
@@ -69,7 +70,7 @@ class PipelineSpec:
             cast(Classifier, from_json(Role.CLASSIFICATION, value["classification"])),
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that are the same for equal specs on every machine."""
         text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False)

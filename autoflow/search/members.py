@@ -11,6 +11,7 @@ from autoflow.data.split import Fold
 from autoflow.search import ensemble
 from autoflow.search.cross_choice import cross_chosen
 from autoflow.search.ensemble import Candidate, affordable_metric, best_of_each, of_true_class, select
+from autoflow.search.evaluate import STOPPED
 from autoflow.search.ledger import DamagedTrialError, Ledger
 from autoflow.search.trial import TrialResult
 
@@ -196,11 +197,14 @@ class MemberChooser:
 
 
 def _each_once(ranking: Sequence[TrialResult]) -> list[TrialResult]:
-    """Returns one trial of each pipeline, the one that learned from most rows: on all rows they are one."""
+    """Returns one trial of each pipeline, the one that learned from most rows: on all rows they are one.
+
+    But not one that the clock stopped and that ranks lower: it has few rounds, as its fit on all rows would.
+    """
     largest: dict[str, TrialResult] = {}
     for trial in ranking:
         known = largest.setdefault(trial.spec.fingerprint, trial)
-        if trial.share > known.share:
+        if trial.share > known.share and trial.message != STOPPED:
             largest[trial.spec.fingerprint] = trial
     numbers = {trial.number for trial in largest.values()}
     return [trial for trial in ranking if trial.number in numbers]

@@ -92,15 +92,23 @@ class Proposals:
         return None if proposal is None else replace(proposal, share=self.rungs[0])
 
     def expected_seconds(self, spec: PipelineSpec, share: float, results: Sequence[TrialResult]) -> float:
-        """Returns what the shortest trial with this classifier took; 0 where nothing is known.
+        """Returns what this pipeline took, else the shortest trial of its kind; 0 where nothing is known.
 
-        Trials that were given up or cut off say something only as long as none has finished.
+        For the share of the rows that is asked. Trials that were given up or cut off say something only as
+        long as none has finished.
 
         Args:
             spec: of the trial.
             share: of the training rows.
             results: of the trials so far.
         """
+        own = [
+            each.seconds_on_all
+            for each in results
+            if each.finished and each.spec.fingerprint == spec.fingerprint
+        ]
+        if own:
+            return share * min(own)
         # what raised or died says nothing about those that do not
         results = [each for each in results if each.outcome in _TELLING]
         kind = type(spec.classifier)

@@ -148,7 +148,11 @@ class RayPool:
         if not busy:
             ray.wait([slot.process for slot in self._slots], timeout=max(seconds, 0.0))
             return []
-        ready, _ = ray.wait([slot.reference for slot in busy], num_returns=1, timeout=max(seconds, 0.0))
+        references = [slot.reference for slot in busy]
+        if ray.wait(references, num_returns=1, timeout=max(seconds, 0.0))[0]:  # others may have ended by now
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        else:
+            ready = []
         results = []
         for slot in busy:
             is_forgotten = slot.is_forgotten

@@ -53,6 +53,7 @@ class Refits:
     seconds: float = field(default=0.0, init=False)
     """That workers were at those that ended, summed."""
     _running: dict[int, float] = field(default_factory=dict, init=False)
+    _lost: set[int] = field(default_factory=set, init=False)
 
     @property
     def running(self) -> Collection[int]:
@@ -93,7 +94,9 @@ class Refits:
             members: of the model as things stand.
         """
         self.seconds += time.monotonic() - self._running.pop(result.number)
-        if result.pipeline is None:
+        if result.is_lost and result.number not in self._lost:
+            self._lost.add(result.number)  # as a trial whose worker died, it is tried once more
+        elif result.pipeline is None:
             self.failed.add(result.number)
             self.observer(Warned(f"fitting trial {result.number} on all rows failed: {result.message}"))
         else:

@@ -115,15 +115,17 @@ class Study:
         """Takes in the trials of earlier sessions from the ledger."""
         is_longer = self.budget.seconds >= _LONGER * (self.ledger.setting("planned_seconds") or math.inf)
         entries = self.ledger.entries()
-        times = Counter(entry.proposal.spec.fingerprint for entry in entries)
+        times = Counter((entry.proposal.spec.fingerprint, entry.proposal.share) for entry in entries)
         for entry in entries:
             num_bytes = self.ledger.artifact_bytes(entry.result.number) // self.costs.num_folds
             self.results.append(replace(entry.result, num_bytes=num_bytes))
-            self._proposals.by_number[entry.result.number] = entry.proposal
             self._tell(entry.proposal, entry.result)
-            # a recipe that the clock cut off in a short search is worth one more try in a longer one
-            was_stopped = entry.result.message == STOPPED and times[entry.proposal.spec.fingerprint] == 1
-            if was_stopped and entry.proposal.origin == "portfolio" and is_longer:
+            # what the clock cut off in a short search is worth one more try in a longer one
+            tries = times[entry.proposal.spec.fingerprint, entry.proposal.share]
+            again = is_longer and entry.result.message == STOPPED and tries == 1
+            if not again or entry.proposal.share == self.rungs[0]:  # of those moved up none counts as begun
+                self._proposals.by_number[entry.result.number] = entry.proposal
+            if again and entry.proposal.origin == "portfolio":
                 self.sampler.forget(entry.proposal)
             self._num_restored = len(self.results)
             self._next_number = entry.result.number + 1
@@ -236,7 +238,7 @@ class Study:
         self.refits.abandon(members, "was stopped" if self.should_stop() else "did not end in time")
 
     def _tell_ended(self, result: TrialResult) -> None:
-        num_finished = sum(each.finished for each in self.results)
+        num_finished = self._num_finished()
         num_failed = len(self.results) - num_finished
         self.observer(TrialEnded(result, self.best, num_finished, num_failed))
 
@@ -359,20 +361,23 @@ class Study:
         )
 
     def _likely_members(self) -> tuple[Member, ...]:
-        """Returns the members of the model if the search ended now; chosen once per result."""
-        num_results, members = self._members
-        if num_results != len(self.results):
+        """Returns the members of the model if the search ended now; chosen once per finished trial."""
+        num_finished, members = self._members
+        if num_finished != (now := self._num_finished()):
             members = self.chooser.choose(self.ranking(), self.costs.most_members, quickly=True)
-            self._members = (len(self.results), members)
+            self._members = (now, members)
         return members
+
+    def _num_finished(self) -> int:
+        return sum(each.finished for each in self.results)
 
     def _gains(self) -> dict[str, float]:
         """Returns what trials of the first rung are worth to the mean of the others, by fingerprint.
 
-        See `MemberChooser.gains`; looked at once per result.
+        See `MemberChooser.gains`; looked at once per finished trial.
         """
-        num_results, gains = self._known_gains
-        if num_results != len(self.results):
+        num_finished, gains = self._known_gains
+        if num_finished != (now := self._num_finished()):
             alike = [each for each in self.ranking() if each.share == self.rungs[0]]
             members = self._likely_members()
             if len(self.rungs) > 1:  # those that had more rows would leave the others nothing to gain
@@ -381,7 +386,7 @@ class Study:
             gains = {
                 each.spec.fingerprint: by_number[each.number] for each in alike if each.number in by_number
             }
-            self._known_gains = (len(self.results), gains)
+            self._known_gains = (now, gains)
         return gains
 
     def _hopeless_loss(self, share: float) -> float:

@@ -137,7 +137,7 @@ class Refit:
 
     def ended(self, outcome: Outcome, message: str, seconds: float) -> RefitResult:
         """Returns the result of a worker that did not come back with one; the message says it all."""
-        return RefitResult(self.number, None, message)
+        return RefitResult(self.number, None, message, is_lost=outcome is Outcome.LOST)
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,13 @@ class RefitResult:
         number: the trial's number.
         pipeline: that was fitted; None where that raised or its worker died.
         message: why there is none.
+        is_lost: whether its worker died.
     """
 
     number: int
     pipeline: FittedPipeline | None = field(repr=False)
     message: str = ""
+    is_lost: bool = False
 
 
 Work = TrialJob | Refit

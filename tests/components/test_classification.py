@@ -12,6 +12,7 @@ from traced import graph_answers
 
 from autoflow.components.base import FitContext, HopelessTrial, LabelledFeatures, MatrixClassifier
 from autoflow.components.classification._classes import PresentClasses, log_loss
+from autoflow.components.classification._forests import _expected_loss
 from autoflow.components.classification._tree_readers import read_lightgbm, read_sklearn
 from autoflow.components.classification._trees import Forest, round_down
 from autoflow.components.classification.logistic_regression import LogisticRegression
@@ -109,6 +110,26 @@ def test_same_seed_same_answers_and_pickles(component):
     loaded = pickle.loads(pickle.dumps(one))
     np.testing.assert_array_equal(loaded.predict_probabilities(held_out.features), expected)
     assert loaded.iterations == one.iterations
+
+
+@pytest.mark.parametrize("name", ["random_forest", "extra_trees"])
+def test_a_forest_is_given_up_as_soon_as_its_course_tells_where_it_ends(name):
+    model = replace(lookup(Role.CLASSIFICATION, name)(), num_trees=240)
+    train, held_out = rows(300, 3), rows(400, 3, seed=1)
+    loss = log_loss(
+        model.fit(train, None, FitContext(3)).predict_probabilities(held_out.features), held_out.labels
+    )
+    with pytest.raises(HopelessTrial, match=r"after 17% of the iterations, .* is expected in the end"):
+        model.fit(train, held_out, FitContext(3, hopeless_loss=0.7 * loss))
+    assert model.fit(train, held_out, FitContext(3, hopeless_loss=1.05 * loss)).iterations == 240
+
+
+def test_what_a_forest_is_expected_to_end_at_is_by_the_noise_of_its_trees():
+    losses = {trees: 0.5 + 2.0 / trees for trees in (20, 40, 200)}
+    seen = [(20, losses[20]), (40, losses[40])]
+    assert _expected_loss(seen, 200) == pytest.approx(losses[200])
+    assert _expected_loss(seen[:1], 200) == -np.inf
+    assert _expected_loss([(20, 0.5), (40, 0.6)], 200) == 0.6  # it rose: that is no noise to take away
 
 
 @pytest.mark.parametrize("component", MATRIX)

@@ -14,6 +14,7 @@ from autoflow.data.split import make_choice_folds
 from autoflow.pipeline.spec import PipelineSpec
 from autoflow.search import members as members_module
 from autoflow.search.ensemble import Selection
+from autoflow.search.evaluate import STOPPED
 from autoflow.search.ledger import DamagedTrialError
 from autoflow.search.members import Member, MemberChooser
 from autoflow.search.trial import Outcome, TrialResult
@@ -33,10 +34,10 @@ class FakeLedger:
         return self.kept[number]
 
 
-def trial(number, *, recipe=None, share=1.0):
+def trial(number, *, recipe=None, share=1.0, message=""):
     """A trial of a pipeline of its own, or of a named one."""
     pipeline = SimpleNamespace(classifier=PIPELINE.classifier, fingerprint=recipe or f"recipe {number}")
-    return TrialResult(number, pipeline, Outcome.FINISHED, 0.5, 0.5, 1.0, share=share)
+    return TrialResult(number, pipeline, Outcome.FINISHED, 0.5, 0.5, 1.0, share=share, message=message)
 
 
 def guesses(seed, strength=1.0):
@@ -79,6 +80,15 @@ def test_a_pipeline_that_was_tried_on_more_rows_later_is_one_member():
     chosen = {member.trial.number for member in chooser(ledger).choose(trials, 5)}
     assert chosen == {1, 2}
     assert 0 not in ledger.reads
+
+
+def test_what_the_clock_stopped_on_more_rows_does_not_stand_for_a_better_trial():
+    ledger = FakeLedger([guesses(seed) for seed in range(3)])
+    stopped = trial(1, recipe="a", message=STOPPED)
+    others = [trial(0, recipe="a", share=0.25), trial(2, recipe="b")]
+    worse, better = [*others, stopped], [stopped, *others]
+    assert {member.trial.number for member in chooser(ledger).choose(worse, 5)} == {0, 2}
+    assert {member.trial.number for member in chooser(ledger).choose(better, 5)} == {1, 2}
 
 
 def test_many_of_one_kind_leave_room_for_another():

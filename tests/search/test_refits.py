@@ -72,6 +72,19 @@ def test_fits_that_failed_and_fits_that_were_late_are_told_apart():
     assert refits.complete == ()
 
 
+def test_a_fit_whose_worker_died_is_repeated_once():
+    warned = []
+    refits = refits_with(90.0, warned=warned)
+    members = [member_of(1)]
+    for missing in ([1], []):
+        assert refits.begin(0, members)
+        (job,) = refits.pool.jobs.values()
+        refits.take(job.ended(Outcome.LOST, "its worker died", 1.0), members)
+        refits.pool.jobs.clear()
+        assert [member.trial.number for member in refits.missing(members)] == missing
+    assert warned == ["fitting trial 1 on all rows failed: its worker died"]
+
+
 def test_members_are_complete_when_the_last_of_them_is_fitted():
     refits = refits_with(90.0)
     members = [member_of(1), member_of(2)]

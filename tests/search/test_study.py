@@ -419,6 +419,41 @@ def test_trials_that_the_clock_stopped_are_tried_again_with_more_time(tmp_path, 
     assert sorted(repeated) == (sorted(before) if again else [])
 
 
+@pytest.mark.parametrize(("seconds", "again"), [(90.0, 0), (600.0, 1)])
+def test_what_moved_up_and_was_stopped_by_the_clock_moves_up_again_with_more_time(tmp_path, seconds, again):
+    def answer(job):
+        return replace(scored(job), message=STOPPED if job.share == 1.0 else "")
+
+    first = study_in(tmp_path / "run", FakePool(answer), max_trials=20, rungs=(0.25, 1.0))
+    first.ledger.remember("planned_seconds", 60.0)
+    first.run()
+    first.ledger.close()
+    moved_up = {each.spec.fingerprint for each in first.results if each.share == 1.0}
+    assert len(moved_up) > 2
+    for most in (35, 50):
+        study = study_in(
+            tmp_path / "run", FakePool(answer), max_trials=most, rungs=(0.25, 1.0), seconds=seconds
+        )
+        study.run()
+        study.ledger.close()
+    repeated = [each.spec.fingerprint for each in study.results[20:] if each.share == 1.0]
+    # not all are among the best third still
+    counts = [repeated.count(recipe) for recipe in moved_up]
+    assert max(counts) == again
+    assert sum(counts) >= again * len(moved_up) // 2
+
+
+def test_what_a_pipeline_takes_is_learned_from_its_own_trials(tmp_path):
+    study = study_in(tmp_path, FakePool(scored), max_trials=20)
+    study.run()
+    study.ledger.close()
+    trees = [each for each in study.results if name_of(each.spec.classifier) == "boosted_trees"]
+    slow, quick = replace(trees[0], seconds=10.0, share=0.25), replace(trees[1], seconds=1.0, share=0.25)
+    expected = study._proposals.expected_seconds
+    assert expected(slow.spec, 1.0, [quick, slow]) == 40.0
+    assert expected(trees[2].spec, 1.0, [quick, slow]) == 4.0
+
+
 def test_what_was_hopeless_counts_as_the_worst_for_what_is_drawn_next(tmp_path):
     def answer(job):
         if job.number % 3 == 2:

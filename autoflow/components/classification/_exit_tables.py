@@ -21,7 +21,7 @@ from autoflow.components.stored import stored
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_MOST_BYTES = 10_000_000
+_MOST_BYTES = 5_000_000
 """Of all tables of a forest: more would make exports large."""
 
 _COLUMNS_A_PLACE = 1.7

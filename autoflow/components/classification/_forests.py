@@ -27,6 +27,8 @@ _LEAST_TREES = 30
 """However little a forest counts in a mean."""
 _BATCH = 20
 """Trees grown between two looks at the clock at most."""
+_LOOKS = (1 / 12, 1 / 6, 1 / 3)
+"""Shares of the trees after which a forest is judged."""
 MAX_DEPTH = 24
 MAX_CLASSES = 200
 """With more, so few leaves a tree fit into the export that most classes have none."""
@@ -87,17 +89,18 @@ class SizedForest(MatrixClassifier):
             n_jobs=context.num_threads,
         )
         labels = classes.positions(train.labels)
-        watched = validation is not None and np.isfinite(context.hopeless_loss)
+        looks = _LOOKS if validation is not None and np.isfinite(context.hopeless_loss) else ()
+        seen: list[tuple[int, float]] = []
         grown, began = 0, time.monotonic()
         while grown < wanted and not (grown and context.out_of_time()):
             grown = min(wanted, grown + _batch(grown, time.monotonic() - began, context))
             forest.set_params(n_estimators=grown)
             forest.fit(train.features, labels)
-            if watched and validation is not None and grown >= wanted / 3:
+            if validation is not None and len(seen) < len(looks) and grown >= wanted * looks[len(seen)]:
                 fitted = _fitted(forest, classes, self.smoothing)
                 loss = log_loss(fitted.predict_probabilities(validation.features), validation.labels)
-                context.report(grown / wanted, loss)
-                watched = False
+                seen.append((grown, loss))
+                context.report(grown / wanted, loss, expected_loss=_expected_loss(seen, wanted))
         return _fitted(forest, classes, self.smoothing)
 
 
@@ -107,6 +110,23 @@ def _batch(grown: int, seconds: float, context: FitContext) -> int:
         return max(1, context.num_threads)
     left = context.seconds - (time.monotonic() - context.started)
     return int(np.clip(min(left * grown / max(seconds, 1e-6), _BATCH), 1, _BATCH))
+
+
+def _expected_loss(seen: list[tuple[int, float]], num_trees: int) -> float:
+    """Returns the log-loss that a forest will have: each tree more takes its part of the noise of the mean.
+
+    That noise is as 1 to the number of trees; of few trees the loss falls faster, so that this is rather too
+    low.
+
+    Args:
+        seen: numbers of trees, rising, and the loss of so many.
+        num_trees: of the whole forest.
+    """
+    if len(seen) < 2:
+        return -math.inf
+    (few, before), (more, now) = seen[-2:]
+    noise = max(0.0, before - now) / (1 / few - 1 / more)
+    return now - noise * (1 / more - 1 / num_trees)
 
 
 def _fitted(
