@@ -64,11 +64,8 @@ def test_rows_of_a_group_are_no_evidence_of_their_own() -> None:
     assert standard_error(values, groups) == pytest.approx(of_groups.std(ddof=1) / np.sqrt(20))
     labels = (np.arange(1000) % 2).astype(np.int64)
     shares = np.full((1000, 2), 0.5)
-    told = np.clip(
-        0.5 + 0.1 * (2 * np.eye(2)[labels] - 1) * (of_groups - of_groups.mean() + 0.3)[groups, None],
-        0.01,
-        0.99,
-    )
+    strength = 0.1 * (of_groups - of_groups.mean() + 0.3)[groups, None]
+    told = 0.5 + strength * (2 * np.eye(2)[labels] - 1)
     assert clearly_better(labels, told, shares)
     assert not clearly_better(labels, told, shares, groups)
 

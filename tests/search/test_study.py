@@ -11,6 +11,7 @@ from autoflow.budget import Budget
 from autoflow.components.base import NeuralClassifier
 from autoflow.components.classification.logistic_regression import LogisticRegression
 from autoflow.components.discovery import discover
+from autoflow.components.registry import name_of
 from autoflow.errors import NoModelError
 from autoflow.search.costs import FinishCosts
 from autoflow.search.evaluate import STOPPED
