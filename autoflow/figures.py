@@ -114,7 +114,8 @@ def _figures_with_error(probabilities: np.ndarray, rows: np.ndarray, dataset: Da
     right = probabilities[np.arange(len(rows)), dataset.labels[rows]]
     losses = -np.log(np.maximum(right, metrics.SMALLEST_PROBABILITY))
     error = metrics.standard_error(losses, _groups_of(dataset, rows))
-    return {**_figures(probabilities, rows, dataset), "log_loss_standard_error": error}
+    told = {} if np.isnan(error) else {"log_loss_standard_error": error}
+    return {**_figures(probabilities, rows, dataset), **told}
 
 
 def _groups_of(dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:

@@ -245,8 +245,12 @@ class Finisher:
         left = [member for member in members if member not in gone]
         total = sum(member.weight for member in left)
         left = [Member(member.trial, member.weight / total) for member in left]
-        others = [self.study.refits.complete, (Member(self.study.ranking()[0], 1.0),)]
-        if not left or self._loss(left) > min(self._loss(each) for each in others if each):
+        refits, best = self.study.refits, self.study.ranking()[0]
+        others: list[Sequence[Member]] = [(Member(best, 1.0),)]
+        wanted = refits.wanted(refits.complete)
+        if refits.complete and all(member.trial.number in refits.fitted for member in wanted):
+            others.append(refits.complete)
+        if not left or self._loss(left) > min(map(self._loss, others)):
             raise NotFittedError("its members could not be fitted on all rows in time")
         return tuple(left)
 

@@ -247,6 +247,8 @@ def clearly_better(
         _losses(labels, others) - _losses(labels, probabilities),
         _hits(labels, probabilities).astype(np.float64) - _hits(labels, others),
     )
+    if groups is not None and len(np.unique(groups)) == 1:  # whose sum alone has no error
+        groups = None
     return any(gain.mean() > _SURE * standard_error(gain, groups) for gain in gains)
 
 

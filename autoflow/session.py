@@ -306,9 +306,12 @@ def workers_and_threads(asked: int | None, cores: int, free_bytes: int) -> tuple
     ((4, 2), (3, 2))
     >>> workers_and_threads(None, 16, 14 * 10**9)  # nine with a thread each would leave seven cores idle
     (8, 2)
+    >>> workers_and_threads(None, 7, 10 * 10**9)
+    (6, 1)
     """
     most = max(1, min(cores, int(free_bytes // _WORKER_BYTES)))
-    num_workers = asked or max(range(1, most + 1), key=lambda number: (number * (cores // number), number))
+    numbers = range(most // 2 + 1, most + 1)
+    num_workers = asked or max(numbers, key=lambda number: (number * (cores // number), number))
     return num_workers, max(1, cores // num_workers)
 
 

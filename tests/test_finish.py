@@ -132,13 +132,17 @@ def test_members_that_could_not_be_fitted_again_are_left_out_where_the_others_ar
 
 def test_what_is_left_of_a_choice_gives_way_to_a_better_mean_that_is_fitted():
     labels = np.array([0, 1] * 50, np.int32)
-    fair = np.eye(2, dtype=np.float32)[labels] * 0.6 + 0.2
-    finisher, members = _finisher({number: fair for number in range(4)}, labels)
-    finisher.study.refits.complete = members[:2]
-    assert len(finisher._without(members[3:], members)) == 3
-    finisher.study.ledger.probabilities = lambda number: fair if number > 1 else fair * 1.2 - 0.1
+    fair = np.eye(2, dtype=np.float32)[labels] * 0.4 + 0.3
+    # right where the other is not: together they are better than each, and than what is fair everywhere
+    half, right = (np.arange(100) % 4 < 2)[:, None], np.eye(2, dtype=np.float32)[labels]
+    first, second = np.where(half, right, 0.5), np.where(half, 0.5, right)
+    finisher, members = _finisher({0: fair, 1: first, 2: second, 3: fair}, labels)
+    assert len(finisher._without(members[1:3], members)) == 2
+    finisher.study.refits.complete = tuple(replace(member, weight=0.5) for member in members[1:3])
+    assert len(finisher._without(members[1:3], members)) == 2  # it could not be exported
+    finisher.study.refits.fitted = {1: "fitted", 2: "fitted"}
     with pytest.raises(NotFittedError):
-        finisher._without(members[:3], members)
+        finisher._without(members[1:3], members)
 
 
 def test_what_is_left_is_judged_by_the_metric_of_the_search():

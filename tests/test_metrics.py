@@ -68,6 +68,7 @@ def test_rows_of_a_group_are_no_evidence_of_their_own() -> None:
     told = 0.5 + strength * (2 * np.eye(2)[labels] - 1)
     assert clearly_better(labels, told, shares)
     assert not clearly_better(labels, told, shares, groups)
+    assert clearly_better(labels, told, shares, np.zeros(1000, np.int64))
 
 
 def test_the_luckiest_of_many_is_not_clearly_better_and_a_signal_is() -> None:

@@ -111,6 +111,9 @@ class Refits:
             members: of the model as things stand.
             why: ends a sentence about them.
         """
+        wanted = {each.trial.number for each in self.wanted(members)}
+        for number in sorted(wanted & self._lost - self.fitted.keys() - self.failed - self._running.keys()):
+            self.observer(Warned(f"fitting trial {number} on all rows failed: its worker process died"))
         if not self._running:
             return
         needed = [each.trial.number for each in self.wanted(members) if each.trial.number in self._running]

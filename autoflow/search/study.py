@@ -6,7 +6,7 @@ Knows neither TensorFlow nor Ray: workers are a `WorkerPool`, and tests bring a 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -115,17 +115,21 @@ class Study:
         """Takes in the trials of earlier sessions from the ledger."""
         is_longer = self.budget.seconds >= _LONGER * (self.ledger.setting("planned_seconds") or math.inf)
         entries = self.ledger.entries()
-        times = Counter((entry.proposal.spec.fingerprint, entry.proposal.share) for entry in entries)
+        shares: dict[str, list[float]] = {}
+        for entry in entries:
+            shares.setdefault(entry.proposal.spec.fingerprint, []).append(entry.proposal.share)
         for entry in entries:
             num_bytes = self.ledger.artifact_bytes(entry.result.number) // self.costs.num_folds
             self.results.append(replace(entry.result, num_bytes=num_bytes))
             self._tell(entry.proposal, entry.result)
             # what the clock cut off in a short search is worth one more try in a longer one
-            tries = times[entry.proposal.spec.fingerprint, entry.proposal.share]
-            again = is_longer and entry.result.message == STOPPED and tries == 1
-            if not again or entry.proposal.share == self.rungs[0]:  # of those moved up none counts as begun
+            tried, share = shares[entry.proposal.spec.fingerprint], entry.proposal.share
+            is_last = share == max(tried) and tried.count(share) == 1
+            again = is_longer and is_last and entry.result.message == STOPPED
+            moved_up = share != self.rungs[0]
+            if not (again and moved_up):  # then it does not count as begun
                 self._proposals.by_number[entry.result.number] = entry.proposal
-            if again and entry.proposal.origin == "portfolio":
+            if again and not moved_up and entry.proposal.origin == "portfolio":
                 self.sampler.forget(entry.proposal)
             self._num_restored = len(self.results)
             self._next_number = entry.result.number + 1

@@ -85,6 +85,16 @@ def test_a_fit_whose_worker_died_is_repeated_once():
     assert warned == ["fitting trial 1 on all rows failed: its worker died"]
 
 
+def test_a_fit_whose_worker_died_late_is_told():
+    warned = []
+    refits = refits_with(90.0, warned=warned)
+    members = [member_of(1)]
+    refits.begin(0, members)
+    refits.take(RefitResult(1, None, "its worker died", is_lost=True), members)
+    refits.abandon(members, "did not end in time")
+    assert warned == ["fitting trial 1 on all rows failed: its worker process died"]
+
+
 def test_members_are_complete_when_the_last_of_them_is_fitted():
     refits = refits_with(90.0)
     members = [member_of(1), member_of(2)]

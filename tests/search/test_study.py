@@ -437,6 +437,8 @@ def test_what_moved_up_and_was_stopped_by_the_clock_moves_up_again_with_more_tim
         )
         study.run()
         study.ledger.close()
+    begun = [each.spec.fingerprint for each in study.results if each.share == 0.25]
+    assert len(begun) == len(set(begun))
     repeated = [each.spec.fingerprint for each in study.results[20:] if each.share == 1.0]
     # not all are among the best third still
     counts = [repeated.count(recipe) for recipe in moved_up]

@@ -55,6 +55,11 @@ class Intervals:
         is_small = num_rows * num_trees * num_bytes <= _MOST_BYTES
         return is_small and 0 < len(self.columns) * num_bytes / 4 <= _COLUMNS_A_PLACE * places
 
+    @property
+    def starts(self) -> np.ndarray:
+        """`int32[F + 1]`, where the intervals of each column begin if all are in a row, and their number."""
+        return np.cumsum([0, *(len(bounds) + 1 for bounds in self.bounds)], dtype=np.int32)
+
     def graph(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns `tf.int32[B]` a column, the interval of each row, for `tf.float32[B, d]` without NaN."""
         import tensorflow as tf
@@ -63,7 +68,8 @@ class Intervals:
         for row, bounds in zip(padded, self.bounds, strict=True):
             row[: len(bounds)] = bounds
         values = tf.transpose(tf.gather(features, self.columns, axis=1))
-        return tf.unstack(tf.raw_ops.LowerBound(sorted_inputs=stored(padded), values=values))
+        places = tf.raw_ops.LowerBound(sorted_inputs=stored(padded), values=values)
+        return tf.unstack(places + self.starts[:-1, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +77,13 @@ class ExitTables:
     """The exits that each interval of a column leaves of some trees.
 
     Args:
-        tables: of each column `int64[intervals, W]`, masks of several trees in one number; None where none of
-            the trees looks at it. The first one is always there; where there are 33 exits, it holds no
-            bit of the 32nd, as in `ExitMasks`.
+        table: `int64[intervals, W]`, masks of several trees in one number. Where there are 33 exits, those of
+            the first column hold no bit of the 32nd, as in `ExitMasks`.
         word: type of the mask of a tree.
         num_trees: trees; the others in the numbers are none.
     """
 
-    tables: tuple[np.ndarray | None, ...]
+    table: np.ndarray
     word: np.dtype
     num_trees: int
 
@@ -86,36 +91,32 @@ class ExitTables:
     def build(
         cls, first: FirstSplits, feature: np.ndarray, threshold: np.ndarray, intervals: Intervals
     ) -> ExitTables:
-        """Returns the tables of some trees; the arguments are those of `Intervals.build`."""
+        """Returns the table of some trees; the arguments are those of `Intervals.build`."""
         num_trees, num_exits = first.exits.shape
-        word = _word(num_exits)
-        width = _padded(num_trees, word)
+        word, starts = _word(num_exits), intervals.starts
+        table = np.full((starts[-1], _padded(num_trees, word)), -1, word)
+        if num_exits > MOST_EXITS:
+            table[: starts[1]] = np.iinfo(word).max
         looks = np.where(first.is_used, feature[first.asked], -1)
-        all_but_last = np.array(-1 if num_exits <= MOST_EXITS else np.iinfo(word).max, word)
-        tables: list[np.ndarray | None] = []
-        for column, bounds in zip(intervals.columns, intervals.bounds, strict=True):
+        for number, (column, bounds) in enumerate(zip(intervals.columns, intervals.bounds, strict=True)):
             place, tree = np.nonzero(looks == column)
-            if len(place) or not tables:
-                table = np.full((len(bounds) + 1, width), all_but_last if not tables else -1, word)
-                above = 1 + np.searchsorted(bounds, threshold[first.asked[place, tree]])
-                np.bitwise_and.at(table, (above, tree), first.mask[place, tree].astype(word))
-                tables.append(np.bitwise_and.accumulate(table, axis=0).view(np.int64))
-            else:
-                tables.append(None)
-        return cls(tuple(tables), word, num_trees)
+            above = 1 + np.searchsorted(bounds, threshold[first.asked[place, tree]])
+            of_column = table[starts[number] : starts[number + 1]]
+            np.bitwise_and.at(of_column, (above, tree), first.mask[place, tree].astype(word))
+            np.bitwise_and.accumulate(of_column, axis=0, out=of_column)
+        return cls(table.view(np.int64), word, num_trees)
 
     def graph(self, intervals: list[tf.Tensor]) -> tf.Tensor:
         """Returns `tf.int32[T, B]`, the lowest exit that is left, from what `Intervals.graph` returns."""
         import tensorflow as tf
 
-        alive: tf.Tensor | None = None
-        for table, interval in zip(self.tables, intervals, strict=True):
-            if table is None:
-                continue
+        table = stored(self.table)
+        alive = tf.gather(table, intervals[0])
+        for interval in intervals[1:]:
             # one after the other, as in `ExitMasks`
-            with tf.control_dependencies([] if alive is None else [alive]):
-                left_over = tf.gather(stored(table), interval)
-            alive = left_over if alive is None else tf.bitwise.bitwise_and(alive, left_over)
+            with tf.control_dependencies([alive]):
+                left_over = tf.gather(table, interval)
+            alive = tf.bitwise.bitwise_and(alive, left_over)
         words = tf.bitcast(alive, tf.as_dtype(self.word))
         lowest = tf.transpose(tf.reshape(lowest_bit(words), [-1, _padded(self.num_trees, self.word)]))
         return tf.cast(lowest[: self.num_trees], tf.int32)
