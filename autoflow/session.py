@@ -37,12 +37,14 @@ from autoflow.search.trial import TrialResult
 from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
-FINISH_SECONDS = 3.6
-"""Exporting one small model, verifying, reporting and ending Ray: 2.5 s on two busy cores."""
+FINISH_SECONDS = 4.0
+"""Exporting one small model, verifying, reporting and ending Ray: 3.3 s on two busy cores."""
 ENDING_SECONDS = 1.5
 """Of these, what comes after the export: reporting and ending Ray."""
-MEMBER_SECONDS = 0.45
+MEMBER_SECONDS = 0.6
 """More for each further member of an ensemble: its graph is traced, saved and verified."""
+_FOLDS_SHARE = 0.05
+"""Of the time, for exporting the folds of a second network in place of its fit on all rows."""
 _PICTURE_SECONDS, _PICTURE_MEMBER_SECONDS = 2.0, 1.5
 """Decoding makes large graphs: 10 s for five pipelines."""
 MEGABYTE_SECONDS = 0.1
@@ -140,6 +142,7 @@ class Session:
                 # models of early rows never saw the latest; towers of convolutions a fold are slow to serve
                 folds_may_serve=len(self.experiment.folds) > 1 and dataset.moments is None and not pictures,
                 most_members=most_members(self.settings.seconds if self._gains_by_many() else 0.0),
+                most_folds_seconds=_FOLDS_SHARE * self.settings.seconds,
             ),
             metric=self.settings.metric,
             seed=self.settings.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ each is large to serve, the caller asks for those of a short search.
 """
 MAX_NETWORKS_AS_FOLDS = 2
 """Networks of an ensemble that may be exported as the mean of their folds: each fold costs serving time."""
+
+_MERGING_FACTOR = 2.0
+"""What a pipeline whose parts are merged by layers takes to export, in times of another: attention has many
+operations (13 pipelines, ten of them with such layers, took 15 s)."""
 
 _SENDING_SECONDS = 0.3
 """Until a worker has begun, and until what it fitted is here."""
@@ -47,6 +52,7 @@ class FinishCosts:
         folds_may_serve: whether the mean of a cross-validated network's folds may be exported; a network then
             brings so many pipelines as a member.
         most_members: members of an ensemble at most.
+        most_folds_seconds: that the folds of another network than the heaviest may take.
     """
 
     fixed_seconds: float
@@ -57,19 +63,26 @@ class FinishCosts:
     megabyte_seconds: float = 0.0
     folds_may_serve: bool = False
     most_members: int = _MEMBERS
+    most_folds_seconds: float = math.inf
 
     def export_seconds(self, trials: Sequence[TrialResult]) -> float:
         """Returns what exporting an ensemble of some trials takes."""
-        pipelines = len(trials)
+        members = sum(self._pipeline_seconds(trial) for trial in trials)
         if self.folds_may_serve:
-            networks = sum(isinstance(trial.spec.classifier, NeuralClassifier) for trial in trials)
-            pipelines += min(networks, MAX_NETWORKS_AS_FOLDS) * (self.num_folds - 1)
+            networks = [trial for trial in trials if isinstance(trial.spec.classifier, NeuralClassifier)]
+            as_folds = networks[:MAX_NETWORKS_AS_FOLDS]
+            as_folds = [trial for trial in as_folds if trial is networks[0] or self.affords_folds(trial)]
+            members += sum((self.num_folds - 1) * self._pipeline_seconds(trial) for trial in as_folds)
         megabytes = sum(trial.num_bytes for trial in trials) / 1e6
-        return (
-            self.fixed_seconds
-            + self.member_seconds * max(0, pipelines - 1)
-            + self.megabyte_seconds * megabytes
-        )
+        first = self.member_seconds if trials else 0.0
+        return self.fixed_seconds + members - first + self.megabyte_seconds * megabytes
+
+    def affords_folds(self, trial: TrialResult) -> bool:
+        """Tells whether all folds of a network that is not the heaviest may be exported."""
+        return (self.num_folds - 1) * self._pipeline_seconds(trial) <= self.most_folds_seconds
+
+    def _pipeline_seconds(self, trial: TrialResult) -> float:
+        return self.member_seconds * (_MERGING_FACTOR if trial.spec.concatenation.trainable else 1.0)
 
     def refit_seconds(self, trial: TrialResult) -> float:
         """Returns what fitting a trial's pipeline on all rows takes."""

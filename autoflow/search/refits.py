@@ -145,9 +145,10 @@ class Refits:
         if not self.costs.folds_may_serve or not _is_network(member):
             return False
         heaviest = [each for each in members if _is_network(each)][:MAX_NETWORKS_AS_FOLDS]
+        is_worth_it = member.weight >= _LEAST_WEIGHT_AS_FOLDS and self.costs.affords_folds(member.trial)
         return (
             member in heaviest
-            and (member is heaviest[0] or member.weight >= _LEAST_WEIGHT_AS_FOLDS)
+            and (member is heaviest[0] or is_worth_it)
             and self._seconds_left(members) > -LATE_SECONDS
         )
 

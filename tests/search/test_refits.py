@@ -15,10 +15,30 @@ from autoflow.search.members import Member
 from autoflow.search.refits import Refits
 from autoflow.search.trial import Outcome, RefitResult, TrialResult
 
+PLAIN = SimpleNamespace(trainable=False)
 
-def member_of(number, classifier=None, *, weight=0.25, seconds=10.0):
-    spec = SimpleNamespace(classifier=BoostedTrees() if classifier is None else classifier)
+
+def member_of(number, classifier=None, *, weight=0.25, seconds=10.0, concatenation=PLAIN):
+    classifier = BoostedTrees() if classifier is None else classifier
+    spec = SimpleNamespace(classifier=classifier, concatenation=concatenation)
     return Member(TrialResult(number, spec, Outcome.FINISHED, 0.0, 0.0, seconds, 7), weight)
+
+
+def test_folds_of_a_second_network_are_exported_where_there_is_time():
+    merged = SimpleNamespace(trainable=True)
+    costs = FinishCosts(5.0, 0.5, 1.0, 5, folds_may_serve=True, most_folds_seconds=3.0)
+    plain, first, second = (member_of(number, Mlp()).trial for number in range(3))
+    attentive = member_of(3, Mlp(), concatenation=merged).trial
+    assert costs.export_seconds([]) == costs.export_seconds([member_of(9).trial]) == 5.0
+    assert costs.export_seconds([plain]) == 5.0 + 4 * 0.5
+    assert costs.export_seconds([first, second]) == 5.0 + 9 * 0.5
+    assert costs.export_seconds([attentive]) == 5.0 + 0.5 + 4 * 1.0
+    without_its_folds = 5.0 + 4 * 0.5 + 1.0
+    assert costs.export_seconds([plain, attentive]) == without_its_folds
+    refits = refits_with(90.0, num_folds=5, folds_may_serve=True)
+    refits.costs = costs
+    members = [member_of(0, Mlp(), weight=0.6), member_of(1, Mlp(), weight=0.4, concatenation=merged)]
+    assert [member.trial.number for member in refits.wanted(members)] == [1]
 
 
 def refits_with(seconds, *, num_folds=1, folds_may_serve=False, warned=None):
