@@ -38,7 +38,7 @@ from autoflow.serving.quiet import import_tensorflow
 from autoflow.settings import RunSettings
 
 FINISH_SECONDS = 4.0
-"""Exporting one small model, verifying, reporting and ending Ray: 3.3 s on two busy cores."""
+"""Exporting one small model, verifying, reporting and ending Ray: 2.7 s; the rest is for busy cores."""
 ENDING_SECONDS = 1.5
 """Of these, what comes after the export: reporting and ending Ray."""
 MEMBER_SECONDS = 0.6

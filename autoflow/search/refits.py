@@ -53,7 +53,8 @@ class Refits:
     seconds: float = field(default=0.0, init=False)
     """That workers were at those that ended, summed."""
     _running: dict[int, float] = field(default_factory=dict, init=False)
-    _lost: set[int] = field(default_factory=set, init=False)
+    _lost: dict[int, str] = field(default_factory=dict, init=False)
+    """Why there is nothing of fits whose worker died once."""
 
     @property
     def running(self) -> Collection[int]:
@@ -95,7 +96,7 @@ class Refits:
         """
         self.seconds += time.monotonic() - self._running.pop(result.number)
         if result.is_lost and result.number not in self._lost:
-            self._lost.add(result.number)  # as a trial whose worker died, it is tried once more
+            self._lost[result.number] = result.message  # as a trial whose worker died, it is tried once more
         elif result.pipeline is None:
             self.failed.add(result.number)
             self.observer(Warned(f"fitting trial {result.number} on all rows failed: {result.message}"))
@@ -111,9 +112,10 @@ class Refits:
             members: of the model as things stand.
             why: ends a sentence about them.
         """
-        wanted = {each.trial.number for each in self.wanted(members)}
-        for number in sorted(wanted & self._lost - self.fitted.keys() - self.failed - self._running.keys()):
-            self.observer(Warned(f"fitting trial {number} on all rows failed: its worker process died"))
+        for number in (
+            each.trial.number for each in self.missing(members) if each.trial.number in self._lost
+        ):
+            self.observer(Warned(f"fitting trial {number} on all rows failed: {self._lost[number]}"))
         if not self._running:
             return
         needed = [each.trial.number for each in self.wanted(members) if each.trial.number in self._running]

@@ -112,7 +112,7 @@ def test_a_fit_whose_worker_died_late_is_told():
     refits.begin(0, members)
     refits.take(RefitResult(1, None, "its worker died", is_lost=True), members)
     refits.abandon(members, "did not end in time")
-    assert warned == ["fitting trial 1 on all rows failed: its worker process died"]
+    assert warned == ["fitting trial 1 on all rows failed: its worker died"]
 
 
 def test_members_are_complete_when_the_last_of_them_is_fitted():

@@ -1,4 +1,4 @@
-"""Decision trees as flat arrays: one layout for every tree library, in NumPy and in TensorFlow.
+"""Decision trees as flat arrays, one layout for every tree library; `_forest_graph` has them in TensorFlow.
 
 All trees of an ensemble lie in the same arrays, siblings side by side, so that a step down is two gathers
 and an addition, done for all trees and rows at once. Reading library models is in `_tree_readers`.
