@@ -112,10 +112,9 @@ class Refits:
             members: of the model as things stand.
             why: ends a sentence about them.
         """
-        for number in (
-            each.trial.number for each in self.missing(members) if each.trial.number in self._lost
-        ):
-            self.observer(Warned(f"fitting trial {number} on all rows failed: {self._lost[number]}"))
+        for number in [each.trial.number for each in self.missing(members)]:
+            if number in self._lost:
+                self.observer(Warned(f"fitting trial {number} on all rows failed: {self._lost[number]}"))
         if not self._running:
             return
         needed = [each.trial.number for each in self.wanted(members) if each.trial.number in self._running]

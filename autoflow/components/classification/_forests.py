@@ -30,9 +30,8 @@ _BATCH = 20
 _LOOKS = (1 / 12, 1 / 6, 1 / 3)
 """Shares of the trees after which a forest is judged."""
 _FEW_CLASSES = 50
-"""40 of 200 trees told the loss of all to 9 %, on eleven tables of 2 to 27 classes and of 150. But the forests
-of 150 were all poor, and of good ones, few of whose leaves have a row of a given class, the loss may fall for
-longer."""
+"""40 of 200 trees told the loss of all to 9 %, on eleven tables of 2 to 27 classes and of 150. But those
+of 150 were poor, and of good ones, few of whose leaves have rows of a class, the loss may fall for longer."""
 MAX_DEPTH = 24
 MAX_CLASSES = 200
 """With more, so few leaves a tree fit into the export that most classes have none."""
